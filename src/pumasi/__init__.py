@@ -1,0 +1,1 @@
+"""Pumasi: the computation travels to the hospital; the patient data never leaves it."""

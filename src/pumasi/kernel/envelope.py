@@ -1,0 +1,152 @@
+"""One way to write a document as bytes (RFC 8785), one way to sign it (Ed25519), one way to commit to it.
+
+A signature is over `pumasi/<kind>/v1`, a newline, and the canonical body: a permit's signature can never pass for an event's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+import rfc8785
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from pumasi.kernel.errors import Tampered
+
+Kind = Literal["event", "permit", "job", "handshake", "request", "certificate"]
+
+
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 bytes of a JSON value. Documents hold no floats: integers beyond 2^53 and NaN raise."""
+    return rfc8785.dumps(value)
+
+
+def parse_canonical(data: bytes) -> Any:
+    """The JSON value of `data`; `Tampered` unless these are exactly its canonical bytes (so one document has one digest)."""
+    try:
+        value = json.loads(data, parse_constant=_no_constants)
+        if rfc8785.dumps(value) != data:
+            raise Tampered("the document is not in canonical form (RFC 8785)")
+    except (ValueError, rfc8785.CanonicalizationError, RecursionError) as error:
+        raise Tampered("the document is not valid JSON in canonical form (RFC 8785)") from error
+    return value
+
+
+def _no_constants(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def sha256(data: bytes) -> str:
+    """Lower-case hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def unb64(text: str, size: int | None = None) -> bytes:
+    """Strict base64; `Tampered` for anything another encoder would have written differently, or of another size."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Tampered("a value is not base64") from error
+    if b64(data) != text or (size is not None and len(data) != size):
+        raise Tampered("a base64 value has the wrong form or length")
+    return data
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a party holds in secret: `signing` (Ed25519) speaks for it, `box` (X25519) opens what is sealed to it."""
+
+    signing: Ed25519PrivateKey
+    box: X25519PrivateKey
+
+    @classmethod
+    def new(cls) -> Keys:
+        return cls(Ed25519PrivateKey.generate(), X25519PrivateKey.generate())
+
+    @classmethod
+    def from_text(cls, text: str) -> Keys:
+        """Read what `to_text` wrote; `Tampered` when it is not two keys."""
+        lines = text.split()
+        if len(lines) != 2:
+            raise Tampered("a key file holds two base64 lines: the signing key and the box key")
+        return cls(Ed25519PrivateKey.from_private_bytes(unb64(lines[0], 32)), X25519PrivateKey.from_private_bytes(unb64(lines[1], 32)))
+
+    def to_text(self) -> str:
+        return f"{b64(self.signing.private_bytes_raw())}\n{b64(self.box.private_bytes_raw())}\n"
+
+    @property
+    def public(self) -> str:
+        return b64(self.signing.public_key().public_bytes_raw())
+
+    @property
+    def box_public(self) -> str:
+        return b64(self.box.public_key().public_bytes_raw())
+
+
+def fingerprint(public: str) -> str:
+    """A public key as people compare it: the first 16 hexadecimal digits of its SHA-256, in groups of four."""
+    digits = sha256(unb64(public, 32))[:16]
+    return "-".join(digits[i : i + 4] for i in range(0, 16, 4))
+
+
+def _message(kind: Kind, body: Any) -> bytes:
+    return f"pumasi/{kind}/v1\n".encode() + canonical(body)
+
+
+def sign(kind: Kind, body: Any, keys: Keys) -> bytes:
+    """The canonical bytes of `{body, key, sig}`: a document that travels."""
+    signature = keys.signing.sign(_message(kind, body))
+    return canonical({"body": body, "key": keys.public, "sig": b64(signature)})
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A document whose signature holds under `key`. Whether `key` may say this is for the rules to decide."""
+
+    body: Any
+    key: str
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.data)
+
+
+def open_signed(kind: Kind, data: bytes) -> Signed:
+    """Parse and check a signed document; `Tampered` when form or signature do not hold."""
+    value = parse_canonical(data)
+    if not isinstance(value, dict) or value.keys() != {"body", "key", "sig"}:
+        raise Tampered(f"a signed {kind} has exactly the fields body, key and sig")
+    if not isinstance(value["key"], str) or not isinstance(value["sig"], str):
+        raise Tampered(f"key and sig of a signed {kind} are base64 texts")
+    public = Ed25519PublicKey.from_public_bytes(unb64(value["key"], 32))
+    try:
+        public.verify(unb64(value["sig"], 64), _message(kind, value["body"]))
+    except InvalidSignature as error:
+        raise Tampered(f"the signature on this {kind} does not hold") from error
+    return Signed(value["body"], value["key"], data)
+
+
+def new_id() -> str:
+    """A random 128-bit identifier in hexadecimal: it says nothing about what it names."""
+    return secrets.token_hex(16)
+
+
+def new_salt() -> str:
+    return secrets.token_hex(32)
+
+
+def commit(salt: str, body: Any) -> str:
+    """A salted commitment: SHA-256(salt || canonical body). Once salt and body are erased it is 32 random-looking bytes."""
+    return sha256(bytes.fromhex(salt) + canonical(body))

@@ -1,0 +1,48 @@
+"""How documents are typed: strict, frozen, no unknown field, and every reason why one does not fit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from pumasi.kernel.errors import Invalid
+
+
+def _one_line(text: str) -> str:
+    if text != text.strip() or not text.isprintable():
+        raise ValueError("must be one printable line without spaces at its ends")
+    return text
+
+
+# A member's name as its people write it (Korean or Latin); a person is `someone@member`.
+MemberId = Annotated[str, StringConstraints(pattern=r"^[^@|/\\\x00-\x1f]{1,64}$"), AfterValidator(_one_line)]
+PersonId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}$"), AfterValidator(_one_line)]
+RandomId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+PublicKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+Instant = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$")]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_one_line)]
+
+
+class Model(BaseModel):
+    """A document that travels."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """The document in a JSON value; `Invalid` with one sentence per field that does not fit (never the value itself)."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise Invalid(*(f"{cls.__name__}: {_where(e['loc'])}{e['msg'].lower()}" for e in error.errors(include_input=False))) from error
+
+    def plain(self) -> dict[str, Any]:
+        """The JSON value, as it is signed."""
+        return self.model_dump(mode="json")
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    return f"{'.'.join(str(part) for part in location)}: " if location else ""

@@ -1,0 +1,182 @@
+"""What is described, asked for and agreed: a hospital's dataset, a researcher's application, and the terms both lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Literal
+
+from pydantic import Field
+
+from pumasi.kernel.codes import AnalysisKind, ColumnClass, ColumnKind, Keep, Purpose
+from pumasi.kernel.errors import Invalid
+from pumasi.kernel.model import Hash, Line, MemberId, Model, PersonId, RandomId
+
+# A column or table name as it stands in the header of a file.
+Name = Line
+# How many different values a number column holds decides whether `describe` counts or averages it.
+Spread = Literal["one-or-two", "few", "many"]
+
+
+class ColumnDescription(Model):
+    """One column of a hospital's file. `levels` names only values that at least `smallest_cell` people have; numbers as text."""
+
+    kind: ColumnKind | None  # None: no value in the whole column
+    spread: Spread
+    levels: list[Line]
+
+
+class TableDescription(Model):
+    person: Name
+    columns: dict[Name, ColumnDescription]
+
+
+class Dataset(Model):
+    """What one hospital tells the others about its data. It lives in the catalogue, not in the log."""
+
+    hospital: MemberId
+    smallest_cell: int = Field(ge=1)
+    tables: dict[Name, TableDescription]
+
+
+class ColumnRule(Model):
+    """What a study asks of one column, in the words of study.toml."""
+
+    is_: ColumnClass = Field(alias="is")
+    keep: Keep | None = None
+    levels: list[Line] | None = None
+
+
+class TableRule(Model):
+    person: Name
+    columns: dict[Name, ColumnRule]
+
+
+class Application(Model):
+    """What a researcher asks several hospitals for."""
+
+    title: Line
+    purpose: Purpose
+    smallest_cell: int = Field(ge=1)
+    applicant: PersonId
+    case: RandomId
+    tables: dict[Name, TableRule]
+    kinds: list[AnalysisKind]
+    hospitals: list[MemberId] = Field(min_length=1)
+    datasets: dict[MemberId, Hash]  # the descriptions that the levels were agreed from
+
+    def plain(self) -> dict[str, object]:
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class AgreedColumn(Model):
+    """A column of a permit: how it is transformed, and what it may hold. The same at every hospital of a study."""
+
+    is_: Literal["quasi", "sensitive", "plain"] = Field(alias="is")
+    keep: Keep | None
+    kind: ColumnKind
+    levels: list[Line]
+    two_valued: bool
+
+
+class AgreedTable(Model):
+    person: Name
+    columns: dict[Name, AgreedColumn]
+
+
+def agree(application: Application, datasets: list[Dataset]) -> dict[str, AgreedTable]:
+    """The tables as all hospitals will hold them: kinds reconciled, levels given by the study or united from the descriptions.
+
+    Pure, so that every node and the researcher compute the same from the same documents. `Invalid` with every mismatch.
+    """
+    reasons: list[str] = []
+    tables = {name: _agree_table(name, rule, datasets, reasons) for name, rule in application.tables.items()}
+    if reasons:
+        raise Invalid(*reasons)
+    return tables
+
+
+def _agree_table(table: str, rule: TableRule, datasets: list[Dataset], reasons: list[str]) -> AgreedTable:
+    described = []
+    for dataset in datasets:
+        if table not in dataset.tables:
+            reasons.append(
+                f"{dataset.hospital} describes no table '{table}'; ask it to add the table to its node.toml, or leave it out of the study"
+            )
+            continue
+        if dataset.tables[table].person != rule.person:
+            reasons.append(f"{dataset.hospital} identifies people in '{table}' by another column than '{rule.person}'")
+        described.append((dataset.hospital, dataset.tables[table]))
+    columns = {}
+    for column, wanted in rule.columns.items():
+        if wanted.is_ == "identifier" or column == rule.person:
+            continue
+        found = []
+        for hospital, description in described:
+            if column in description.columns:
+                found.append((hospital, description.columns[column]))
+            else:
+                reasons.append(
+                    f"{hospital} has no column '{column}' in '{table}' that a study may use "
+                    "(missing from its file, or an identifier there); correct the file or leave the column out of study.toml"
+                )
+        agreed = _agree_column(f"{table}.{column}", wanted, found, reasons)
+        if agreed is not None:
+            columns[column] = agreed
+    return AgreedTable(person=rule.person, columns=columns)
+
+
+def _agree_column(where: str, wanted: ColumnRule, found: list[tuple[str, ColumnDescription]], reasons: list[str]) -> AgreedColumn | None:
+    kinds = {description.kind for _, description in found} - {None}
+    if wanted.keep == "year":
+        if kinds - {"date"}:
+            reasons.append(
+                f'{where}: keep = "year" needs dates (like 1960-05-01) at every hospital; {_who(found, kinds - {"date"})} holds something else'
+            )
+            return None
+        return AgreedColumn.model_validate({"is": wanted.is_, "keep": "year", "kind": "number", "levels": [], "two_valued": False})
+    if len(kinds) > 1:
+        told = "; ".join(f"{_who(found, {kind})} holds {kind} values" for kind in sorted(str(k) for k in kinds))
+        reasons.append(f"{where}: the hospitals hold different kinds of value ({told}); correct the files so that they agree")
+        return None
+    kind: ColumnKind = kinds.pop() if kinds else "text"  # type: ignore[assignment]  # None was taken out above
+    named = list(dict.fromkeys(level for _, description in found for level in description.levels))
+    levels = wanted.levels if wanted.levels is not None else sorted(named, key=level_order(kind))
+    if kind == "boolean":
+        levels = ["False", "True"]
+    if wanted.levels is not None and kind == "number" and any(_number(level) is None for level in levels):
+        reasons.append(f"{where}: the study gives levels that are not numbers, but the hospitals hold numbers")
+        return None
+    two = kind == "number" and len(levels) <= 2 and all(description.spread == "one-or-two" for _, description in found) and bool(levels)
+    if kind == "number" and any(description.spread == "many" for _, description in found) and wanted.levels is None:
+        levels = []  # a measurement: the few values that one small hospital could name are no categories
+    return AgreedColumn.model_validate({"is": wanted.is_, "keep": None, "kind": kind, "levels": list(levels), "two_valued": two})
+
+
+def _who(found: list[tuple[str, ColumnDescription]], kinds: AbstractSet[ColumnKind | None]) -> str:
+    return ", ".join(sorted({hospital for hospital, description in found if description.kind in kinds}))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def level_order(kind: ColumnKind) -> Callable[[str], tuple[float, str]]:
+    """The sort key of levels: numbers by size, the rest as text (what formulaic and pandas do)."""
+    return (lambda level: (_number(level) or 0.0, level)) if kind == "number" else (lambda level: (0.0, level))
+
+
+def level_text(value: float) -> str:
+    """How a number is written as a level: 1.0 -> "1", 0.5 -> "0.5"."""
+    return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
+
+
+def level_value(level: str, kind: ColumnKind) -> str | int | float | bool:
+    """The JSON value of a level of a column of this kind."""
+    if kind == "number":
+        number = float(level)
+        return int(number) if number == int(number) else number
+    return level == "True" if kind == "boolean" else level
