@@ -1,0 +1,59 @@
+"""The catalogue of federated methods, and how the nodes agree on each other's steps.
+
+Every method is four functions over one state. Each round every hospital adds `local(frame, question, state)` into one sum; `refusals` judges
+the sum, and `advance` turns it into the next state, until its step is "done". The lead sends the state; everybody else computes it as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pumasi.analysis import describe, glm, table
+from pumasi.analysis.frame import Terms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pumasi.analysis.frame import Frame
+
+__all__ = ["KINDS", "Method", "Terms", "agree"]
+
+
+class Method(Protocol):
+    """Both halves of one method. Pure: no files, no clock, no chance; the same total gives every node the same state."""
+
+    def start(self, question: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The fixed first state, which nobody can choose."""
+        ...
+
+    def local(self, frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDArray[np.float64]:
+        """What this hospital adds to the sum of this step. Its length depends on question and state, never on the data."""
+        ...
+
+    def refusals(self, total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+        """Why this total may not be used, without any number from the data; empty means it may."""
+        ...
+
+    def advance(self, total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
+        """The next state. Its step is "done" when it carries `result`, or `refused` with the reasons."""
+        ...
+
+
+KINDS: Mapping[str, Method] = {"describe": describe, "table": table, "glm": glm}
+
+
+def agree(mine: Any, theirs: Any, tolerance: float = 1e-9) -> bool:
+    """Whether two states are the same: numbers to a relative tolerance, everything else exactly.
+
+    1 and 1.0 are the same number, because canonical JSON writes both as 1.
+    """
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        return mine.keys() == theirs.keys() and all(agree(mine[key], theirs[key], tolerance) for key in mine)
+    if isinstance(mine, list) and isinstance(theirs, list):
+        return len(mine) == len(theirs) and all(agree(one, other, tolerance) for one, other in zip(mine, theirs, strict=True))
+    if isinstance(mine, bool) or isinstance(theirs, bool) or not (isinstance(mine, int | float) and isinstance(theirs, int | float)):
+        return type(mine) is type(theirs) and bool(mine == theirs)
+    return mine == theirs or abs(mine - theirs) <= tolerance * max(abs(mine), abs(theirs))
