@@ -127,16 +127,17 @@ def _agree_table(table: str, rule: TableRule, datasets: list[Dataset], reasons: 
 
 
 def _agree_column(where: str, wanted: ColumnRule, found: list[tuple[str, ColumnDescription]], reasons: list[str]) -> AgreedColumn | None:
-    kinds = {description.kind for _, description in found} - {None}
+    kinds: set[ColumnKind | None] = {description.kind for _, description in found if description.kind is not None}
     if wanted.keep == "year":
-        if kinds - {"date"}:
+        other: set[ColumnKind | None] = {kind for kind in kinds if kind != "date"}
+        if other:
             reasons.append(
-                f'{where}: keep = "year" needs dates (like 1960-05-01) at every hospital; {_who(found, kinds - {"date"})} holds something else'
+                f'{where}: keep = "year" needs dates (like 1960-05-01) at every hospital; {_who(found, other)} holds something else'
             )
             return None
         return AgreedColumn.model_validate({"is": wanted.is_, "keep": "year", "kind": "number", "levels": [], "two_valued": False})
     if len(kinds) > 1:
-        told = "; ".join(f"{_who(found, {kind})} holds {kind} values" for kind in sorted(str(k) for k in kinds))
+        told = "; ".join(sorted(f"{_who(found, {kind})} holds {kind} values" for kind in kinds))
         reasons.append(f"{where}: the hospitals hold different kinds of value ({told}); correct the files so that they agree")
         return None
     kind: ColumnKind = kinds.pop() if kinds else "text"  # type: ignore[assignment]  # None was taken out above

@@ -1,0 +1,138 @@
+"""What is true after a history of events: members, people, datasets and cases. Only `rules.py` changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pumasi.kernel.codes import Board, Decision, MemberKind, ReleaseRule, Role
+from pumasi.kernel.event import CONSORTIUM, ApplicationSubmitted, JobSubmitted, LogFounded, PermitIssued, VoteOpened
+
+
+@dataclass
+class Member:
+    id: str
+    kind: MemberKind
+    key: str
+    box: str
+    cosigner: str | None
+    admitted: bool = False
+
+
+@dataclass
+class Person:
+    id: str
+    member: str
+    key: str
+    box: str
+    roles: frozenset[Role]
+
+
+@dataclass
+class BoardCase:
+    """One board looking at one subject at one hospital: votes are committed blind, and opened once the quorum has committed."""
+
+    board: Board
+    subject: str
+    quorum: int
+    committed: dict[str, str] = field(default_factory=dict)  # person -> commitment
+    opened: dict[str, VoteOpened] = field(default_factory=dict)
+
+    @property
+    def opening(self) -> bool:
+        return len(self.committed) >= self.quorum
+
+    @property
+    def decision(self) -> Decision | None:
+        """None until every committed vote is open. An airlock needs every vote; a data review board more than half."""
+        if not self.opening or len(self.opened) < len(self.committed):
+            return None
+        approvals = sum(vote.decision == "approve" for vote in self.opened.values())
+        needed = len(self.committed) if self.board == "airlock" else len(self.committed) // 2 + 1
+        return "approve" if approvals >= needed else "reject"
+
+
+@dataclass
+class JobAtHospital:
+    """The release at one hospital of the output of one job."""
+
+    state: str
+    output: str | None = None
+    findings: str | None = None
+    airlock: BoardCase | None = None
+
+
+@dataclass
+class JobCase:
+    event: JobSubmitted
+    at: dict[str, JobAtHospital]
+
+    @property
+    def outputs(self) -> set[str | None]:
+        return {here.output for here in self.at.values()}
+
+    @property
+    def failed(self) -> list[str]:
+        return sorted(hospital for hospital, here in self.at.items() if here.state == "failed")
+
+
+@dataclass
+class PermitCase:
+    """One hospital's side of a project."""
+
+    hospital: str
+    state: str
+    drb: BoardCase
+    irb: str | None = None
+    event: PermitIssued | None = None
+    share_destroyed: bool = False
+
+    @property
+    def release(self) -> ReleaseRule:
+        return self.event.release if self.event else "two-people"
+
+
+@dataclass
+class Case:
+    event: ApplicationSubmitted
+    state: str
+    permits: dict[str, PermitCase]
+    jobs: dict[str, JobCase] = field(default_factory=dict)
+    events: int = 0
+
+
+@dataclass
+class World:
+    founded: LogFounded | None = None
+    members: dict[str, Member] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+    datasets: dict[str, str] = field(default_factory=dict)
+    cases: dict[str, Case] = field(default_factory=dict)
+    chains: dict[tuple[str, str], tuple[int, str, str]] = field(default_factory=dict)  # (case, author) -> events, last digest, last instant
+    consortium_events: int = 0
+
+    def chain(self, case: str, author: str) -> tuple[int, str | None]:
+        """The `seq` and `prev` of this author's next event in this case."""
+        count, digest, _ = self.chains.get((case, author), (0, "", ""))
+        return count, digest or None
+
+    def board_size(self, hospital: str, role: Role) -> int:
+        return sum(person.member == hospital and role in person.roles for person in self.people.values())
+
+    def consortium_refusals(self) -> list[str]:
+        """Which part of the membership rule is not met yet (the Korean call for proposals: governance facts, step 1)."""
+        kinds = [member.kind for member in self.members.values() if member.admitted]
+        medical = kinds.count("hospital") + kinds.count("tertiary-hospital")
+        rule = [
+            (kinds.count("coordinator") >= 1, "the consortium has no coordinating body"),
+            (kinds.count("platform") >= 1, "the consortium has no platform company"),
+            (medical >= 5, f"the consortium has {medical} of at least 5 medical institutions"),
+            (
+                kinds.count("tertiary-hospital") >= 2,
+                f"the consortium has {kinds.count('tertiary-hospital')} of at least 2 tertiary hospitals",
+            ),
+            (kinds.count("company") >= 3, f"the consortium has {kinds.count('company')} of at least 3 companies on the demand side"),
+        ]
+        return [sentence for met, sentence in rule if not met]
+
+
+__all__ = ["CONSORTIUM", "BoardCase", "Case", "JobAtHospital", "JobCase", "Member", "PermitCase", "Person", "World"]
