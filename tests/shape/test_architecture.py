@@ -1,0 +1,29 @@
+"""The import contracts hold, and cover what they should."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parents[2]
+CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+
+
+def test_the_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    code = lint_imports(config_filename="pyproject.toml")
+    assert code == 0, capsys.readouterr().out
+
+
+def test_no_contract_has_exceptions() -> None:
+    assert [contract["name"] for contract in CONTRACTS if "ignore_imports" in contract] == []
+
+
+@pytest.mark.parametrize("package", ["analysis", "deid"])
+def test_pure_packages_are_forbidden_store_ledger_and_network_as_soon_as_they_exist(package: str) -> None:
+    sources = {source for contract in CONTRACTS if contract["type"] == "forbidden" for source in contract["source_modules"]}
+    assert not (ROOT / "src" / "pumasi" / package).exists() or f"pumasi.{package}" in sources
