@@ -12,8 +12,6 @@ ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 # Written in pieces, so that this file does not hold what it looks for.
 HOSTS = tuple(f"{name}.{top}" for name, top in [("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("crates", "io")])
-    ".".join(parts) for parts in [("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("crates", "io"), ("anaconda", "org")]
-)
 ADDRESS = re.compile(r"https?://|file://|--(extra-)?index-url|--find-links")
 
 
