@@ -1,0 +1,1 @@
+"""Where a party keeps what it signed, what the log says, and the keys that can be destroyed."""
