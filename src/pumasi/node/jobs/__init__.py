@@ -1,0 +1,1 @@
+"""Jobs: code that works on a workspace, always inside the sandbox."""

@@ -1,0 +1,388 @@
+"""Where every job runs: one process in namespaces of its own, without network, files, environment or host, behind two filters.
+
+No bubblewrap, no run: there is no weaker way to start a worker. The node speaks with it over two pipes, in frames checked
+against a declared form; whatever else arrives ends the worker. Limits: the walls are Linux's, so a hole in the kernel is a hole
+here; besides `memory_bytes` a worker may fill its 64 MiB of /tmp; and how long an answer takes shows to whoever waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, fields
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pumasi.kernel.errors import Invalid, PumasiError, Refused
+from pumasi.node.jobs import frames, seccomp, walls
+
+Kind = Literal["analysis", "script"]
+Ending = Literal["exit", "signal", "cpu", "wall", "call", "memory", "output", "malformed", "closed"]
+
+_START_SECONDS = 30.0
+_PIECE = 1 << 20
+_READY = frames.Schema("ready")
+_LOADED = frames.Schema("loaded")
+_FAILED = frames.Schema("failed", fields=frozenset({"code", "reasons"}))
+
+
+class Fault(PumasiError):
+    """The code inside the sandbox failed or vanished; the sentence names the kind and the line of code, never a value."""
+
+
+class Stopped(Refused):
+    """The node ended a worker that reached a limit or broke the agreed form of answers; `ending` says which."""
+
+    def __init__(self, ending: Ending, *reasons: str) -> None:
+        super().__init__(*reasons)
+        self.ending = ending
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one worker may use over its whole life. `memory_bytes` is address space; `processes` counts threads: no process can be made."""
+
+    cpu_seconds: int = 300
+    memory_bytes: int = 1 << 30
+    wall_seconds: int = 900
+    processes: int = 16
+    file_bytes: int = 32 << 20
+    output_bytes: int = 16 << 20
+
+    def __post_init__(self) -> None:
+        wrong = [one.name for one in fields(self) if type(getattr(self, one.name)) is not int or getattr(self, one.name) < 1]
+        if wrong:
+            raise Invalid(*(f"The limit {name} of a job must be a whole number above zero." for name in wrong))
+
+    def sentences(self) -> list[str]:
+        """The limits in force, one line each, with those that are the same for every job."""
+        return [
+            f"processor time: {self.cpu_seconds} s",
+            f"wall time: {self.wall_seconds} s",
+            f"memory: {_size(self.memory_bytes)} of address space",
+            f"threads: {self.processes}; no second process, no new program",
+            f"files: only in /tmp, {_size(walls.SCRATCH_BYTES)} in all, {_size(self.file_bytes)} each; gone with the job",
+            f"output: {_size(self.output_bytes)}, through one pipe; no output folder",
+            "network, environment, /proc, devices, other processes: none",
+            "host files: the interpreter, numpy and the analysis code, read-only",
+        ]
+
+
+class Sandbox:
+    """One running sandbox and the two pipes to it; `Refused` where it cannot be set up. For one owner at a time.
+
+    A thread of its own starts bubblewrap and waits for it: `--die-with-parent` ends a worker together with the *thread* that
+    started it (PR_SET_PDEATHSIG, prctl(2)), and wall time must end a worker that nobody is asking anything.
+    """
+
+    def __init__(self, limits: Limits, *, kind: Kind) -> None:
+        self.limits = limits
+        self._why: Ending | None = None
+        self._lock = threading.Lock()
+        launch: Future[subprocess.Popen[bytes]] = Future()
+        self._keeper = threading.Thread(target=self._keep, args=(kind, launch), name="sandbox", daemon=True)
+        self._keeper.start()
+        self._process = launch.result()
+        self._requests, self._replies, self._errors = _descriptors(self._process)
+        self._expect_ready()
+
+    @property
+    def pid(self) -> int:
+        """Bubblewrap's process on this machine; when it ends, everything inside ends."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._keeper.is_alive()
+
+    def write(self, pieces: Sequence[bytes | memoryview], *, until: float) -> None:
+        """All pieces by the monotonic instant `until`; a worker that does not take them in time is ended."""
+        for piece in pieces:
+            rest = memoryview(piece)
+            while rest:
+                self._wait(self._requests, select.POLLOUT, until=until)
+                try:
+                    rest = rest[os.write(self._requests, rest[:_PIECE]) :]
+                except BrokenPipeError:
+                    raise self.ended() from None
+
+    def read(self, count: int, *, until: float) -> bytearray:
+        """Exactly `count` bytes by the monotonic instant `until`."""
+        buffer = bytearray(count)
+        view, done = memoryview(buffer), 0
+        while done < count:
+            got = self.read_some(view[done : done + _PIECE], until=until)
+            if got == 0:
+                raise self.ended()
+            done += got
+        return buffer
+
+    def read_some(self, into: memoryview, *, until: float) -> int:
+        """What is there by the monotonic instant `until`; 0 at the end of the output."""
+        self._wait(self._replies, select.POLLIN, until=until)
+        return os.readv(self._replies, [into])
+
+    def stop(self, why: Ending) -> None:
+        """End everything inside at once. The first reason given stays."""
+        with self._lock:
+            self._why = self._why or why
+        self._process.kill()
+
+    def ending(self) -> tuple[Ending, int]:
+        """How it ended, with the exit status or the signal's number; waits for the end."""
+        self._keeper.join()
+        status = self._process.returncode
+        number = -status if status < 0 else status - 128  # bubblewrap passes on a signal inside as 128 + its number
+        if self._why is not None:
+            return self._why, max(number, 0)
+        if number == signal.SIGXCPU:
+            return "cpu", number
+        return ("signal", number) if number > 0 else ("exit", status)
+
+    def ended(self) -> PumasiError:
+        """Why nothing more comes from this sandbox, as the error to raise."""
+        ending, number = self.ending()
+        if ending in ("exit", "signal"):
+            return Fault(f"The worker ended before it answered ({ending} {number}).")
+        return Stopped(ending, describe(ending, self.limits))
+
+    def close(self) -> None:
+        """End the sandbox and give its pipes back; nothing of it remains. May be called again."""
+        self.stop("closed")
+        self._keeper.join()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _keep(self, kind: Kind, launch: Future[subprocess.Popen[bytes]]) -> None:
+        try:
+            process = _launch(self.limits, kind=kind)
+        except PumasiError as refused:
+            launch.set_exception(refused)
+            return
+        except OSError as error:
+            launch.set_exception(Refused(f"The sandbox cannot be set up on this machine ({error.strerror}). {walls.INSTALL}"))
+            return
+        end = os.pidfd_open(process.pid)
+        launch.set_result(process)
+        try:
+            if not _readable(end, seconds=self.limits.wall_seconds):
+                self.stop("wall")
+        finally:
+            os.close(end)
+            process.wait()
+
+    def _expect_ready(self) -> None:
+        until = time.monotonic() + _START_SECONDS
+        try:
+            frames.matching(frames.decode_header(lambda count: self.read(count, until=until), most=frames.MAX_REPLY_HEADER), [_READY])
+        except (frames.Malformed, PumasiError):
+            self._process.kill()
+            self._keeper.join()
+            said = os.read(self._errors, _PIECE).decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            self.close()
+            if said[-1].startswith("bwrap:"):
+                raise Refused(f"The sandbox cannot be set up on this machine ({said[-1]}). {walls.INSTALL}") from None
+            raise Fault(f"The worker did not start inside the sandbox ({said[-1]}); is its memory limit too small?") from None
+
+    def _wait(self, descriptor: int, event: int, *, until: float) -> None:
+        poll = select.poll()
+        poll.register(descriptor, event)
+        if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            self.stop("call")
+            raise self.ended()
+
+
+class ColumnLike(Protocol):
+    """A column as `pumasi.analysis.frame.Column` has it: numbers, or codes into levels, or both."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def numbers(self) -> NDArray[np.float64] | None: ...
+    @property
+    def codes(self) -> NDArray[np.int32] | None: ...
+    @property
+    def levels(self) -> tuple[str, ...]: ...
+
+
+class Worker:
+    """A warm worker that holds one table and answers rounds, each with one share. For one owner thread; close it when the job ends.
+
+    Every method raises `Stopped` when a limit or a deadline ended the worker, `Fault` when its code failed (both end it), and
+    `Refused` or `Invalid` with the method's own reasons (the worker lives on).
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    @property
+    def pid(self) -> int:
+        return self._sandbox.pid
+
+    @property
+    def running(self) -> bool:
+        return self._sandbox.running
+
+    def load(self, persons: NDArray[np.int64], columns: Sequence[ColumnLike], *, seconds: float | None = None) -> None:
+        """Stream the table in; a second call replaces the first table. `persons` and every column have one entry per row."""
+        arrays: dict[str, NDArray[Any]] = {"persons": np.asarray(persons, dtype=np.int64)}
+        for place, column in enumerate(columns):
+            if column.numbers is not None:
+                arrays[f"numbers {place}"] = np.asarray(column.numbers, dtype=np.float64)
+            if column.codes is not None:
+                arrays[f"codes {place}"] = np.asarray(column.codes, dtype=np.int32)
+        if any(array.shape != (len(persons),) for array in arrays.values()):
+            raise Invalid("The columns of a table to load differ in length.")
+        headers = [{"name": column.name, "levels": list(column.levels)} for column in columns]
+        self._ask("load", {"columns": headers}, arrays, reply=_LOADED, seconds=seconds)
+
+    def local(
+        self, method: str, question: Mapping[str, Any], state: Mapping[str, Any], *, seconds: float | None = None
+    ) -> NDArray[np.float64]:
+        """This hospital's share of one round: one-dimensional float64. Question and state are plain JSON values without NaN."""
+        share = frames.Schema("share", (frames.ArraySpec("share", "float64", (None,)),), max_bytes=self._sandbox.limits.output_bytes)
+        fields = {"method": method, "question": question, "state": state}
+        return self._ask("round", fields, {}, reply=share, seconds=seconds)["share"]
+
+    def close(self) -> None:
+        """End the worker; the table and everything it computed are gone with its memory."""
+        self._sandbox.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _ask(
+        self, kind: str, given: Mapping[str, Any], arrays: frames.Arrays, *, reply: frames.Schema, seconds: float | None
+    ) -> dict[str, NDArray[Any]]:
+        try:
+            pieces = frames.encode(kind, given, arrays)
+        except (TypeError, ValueError):
+            raise Invalid("A question to a worker holds something other than plain JSON values.") from None
+        until = time.monotonic() + (self._sandbox.limits.wall_seconds if seconds is None else seconds)
+
+        def read(count: int) -> bytearray:
+            return self._sandbox.read(count, until=until)
+
+        self._sandbox.write(pieces, until=until)
+        try:
+            header = frames.decode_header(read, most=frames.MAX_REPLY_HEADER)
+            if frames.matching(header, [reply, _FAILED]) is reply:
+                return frames.decode_arrays(read, header)
+            code, reasons = _failure(header)
+        except frames.Malformed as broken:
+            self._sandbox.stop("malformed")
+            raise Stopped("malformed", f"{describe('malformed', self._sandbox.limits)} ({broken}).") from None
+        raise self._failed(code, reasons)
+
+    def _failed(self, code: str, reasons: list[str]) -> PumasiError:
+        match code:
+            case "refused":
+                return Refused(*reasons)
+            case "invalid":
+                return Invalid(*reasons)
+            case "memory":
+                self._sandbox.stop("memory")
+                return self._sandbox.ended()
+            case _:
+                self._sandbox.stop("closed")
+                return Fault(f"The analysis failed inside the sandbox ({'; '.join(reasons)}).")
+
+
+def start(limits: Limits | None = None) -> Worker:
+    """A warm worker for one job of built-in analyses; `Refused` where this machine has no working sandbox."""
+    return Worker(Sandbox(limits or Limits(), kind="analysis"))
+
+
+def describe(ending: Ending, limits: Limits) -> str:
+    """The sentence for an ending that a limit or the node caused."""
+    return {
+        "exit": "The job ended by itself.",
+        "signal": "The job was ended by a signal.",
+        "cpu": f"The job used up its {limits.cpu_seconds} s of processor time and was ended.",
+        "wall": f"The job reached its {limits.wall_seconds} s of wall time and was ended.",
+        "call": "The job took longer over one answer than it was given and was ended.",
+        "memory": f"The job needs more than its {_size(limits.memory_bytes)} of memory and was ended.",
+        "output": f"The job wrote more than its {_size(limits.output_bytes)} of output and was ended.",
+        "malformed": "The job broke the agreed form of answers and was ended",
+        "closed": "The worker of this job was closed.",
+    }[ending]
+
+
+def _failure(header: Mapping[str, Any]) -> tuple[str, list[str]]:
+    code, reasons = header["code"], header["reasons"]
+    if code not in ["fault", "memory", "refused", "invalid"] or not isinstance(reasons, list) or len(reasons) > frames.MAX_REASONS:
+        raise frames.Malformed("it sent a failure that was not agreed on")
+    if not all(isinstance(reason, str) and len(reason) <= frames.MAX_REASON for reason in reasons):
+        raise frames.Malformed("it sent a failure whose reasons are no short sentences")
+    return code, reasons
+
+
+def _launch(limits: Limits, *, kind: Kind) -> subprocess.Popen[bytes]:
+    """Start bubblewrap. Options and filter travel in memory, so neither the process list nor a file shows them."""
+    program, user = walls.bubblewrap(), walls.unused_user()
+    order = json.dumps({"kind": kind, "uid": user, "limits": asdict(limits)})
+    held: list[int] = []
+    try:
+        held.append(_in_memory(seccomp.first_stage(seccomp.machine(), switches_user=user is not None)))
+        held.append(_in_memory("\0".join(walls.arguments(user=user, seccomp=held[0])).encode()))
+        return subprocess.Popen(
+            [program, "--args", str(held[1]), "--", walls.PYTHON, "-I", "-S", "-B", "-c", walls.ENTRY, order],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=held,
+            env={},
+            cwd="/",
+            start_new_session=True,  # an interrupt at the terminal is the node's to answer, not the worker's
+        )
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def _in_memory(content: bytes) -> int:
+    descriptor = os.memfd_create("pumasi")
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _descriptors(process: subprocess.Popen[bytes]) -> tuple[int, int, int]:
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # all three are PIPE
+    numbers = process.stdin.fileno(), process.stdout.fileno(), process.stderr.fileno()
+    os.set_blocking(numbers[0], False)
+    return numbers
+
+
+def _readable(descriptor: int, *, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _size(count: int) -> str:
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit and count % unit == 0:
+            return f"{count // unit} {name}"
+    return f"{count} bytes"
