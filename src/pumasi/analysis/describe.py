@@ -1,13 +1,27 @@
-"""Signatures first: the halves of this method."""
+"""Each column of a table by itself: how many people have a value, how many lack one, mean and sd of numbers, people per level of the rest.
+
+Three steps: count, then the mean of those number columns that enough people have, then squares about that mean; so large money values keep
+their digits and no sum over too few people is ever opened. Means and sds are over rows, everything else counts people; a person with
+several rows has a value if one of the rows has.
+
+What is final here: a column that fewer than `smallest_cell` people have loses all its numbers, and where fewer than that lack a value,
+`n` and `missing` go. The counts per level and the table's `n` come out raw: the suppression that follows treats them together with every
+other count of the project.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pumasi.analysis import sums
+from pumasi.analysis.frame import OUTSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from pumasi.analysis.frame import Frame, Terms
@@ -15,19 +29,144 @@ if TYPE_CHECKING:
 
 def start(question: dict[str, Any], terms: Terms) -> dict[str, Any]:
     """The fixed first state."""
-    raise NotImplementedError
+    return {"step": "count"}
 
 
 def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDArray[np.float64]:
     """What this hospital adds to the sum of this step."""
-    raise NotImplementedError
+    partial: list[float] = []
+    match state["step"]:
+        case "count":
+            partial.append(frame.people(np.ones(frame.rows, dtype=bool)))
+            for name in question["columns"]:
+                partial += _counts(frame, question, name)
+        case "mean":
+            for name in state["numbers"]:
+                values = _values(frame, name)
+                partial += [len(values), *sums.wide(values)]
+        case "spread":
+            for name, found in state["numbers"].items():
+                values = _values(frame, name)
+                partial += sums.wide((values - float(found["mean"])) ** 2)
+        case step:
+            raise ValueError(f"describe has no step {step!r}")
+    return np.array(partial, dtype=np.float64)
 
 
 def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
-    """Why a total may not be used; empty means it may."""
-    raise NotImplementedError
+    """Why these totals may not be used: a value that nobody agreed to. Small counts are suppressed, not refused.
+
+    Between two hospitals each could subtract its own counts from the total, so there a small one refuses the analysis.
+    """
+    if state["step"] != "count":
+        return []
+    _, counted = _read_counts(total, question)
+    reasons = []
+    for name, found in counted.items():
+        if found["outside"]:
+            reasons.append(f"'{name}' holds a value that the permits do not name as a level")
+        if found["too_large"]:
+            reasons.append(f"'{name}' holds values beyond anything that is measured; correct the file")
+        if terms.hospitals == 2 and any(0 < people < terms.smallest_cell for people in [found["n"], *found["levels"].values()]):
+            reasons.append(
+                f"with two hospitals each one sees the other's counts, and one of '{name}' is of fewer people than the smallest cell allows"
+            )
+    return reasons
 
 
 def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
-    """The next state; finished when its step is "done"."""
-    raise NotImplementedError
+    """The next state. Step "done" carries the result."""
+    match state["step"]:
+        case "count":
+            people, counted = _read_counts(total, question)
+            columns = {name: _column(found, people=people, terms=terms) for name, found in counted.items()}
+            numbers: dict[str, Any] = {name: {} for name in columns if _averaged(question, name) and columns[name]["mean"] == _LATER}
+            return _next({"step": "mean", "n": people, "columns": columns, "numbers": numbers})
+        case "mean":
+            return _advance_mean(total, state)
+        case "spread":
+            return _advance_spread(total, state)
+        case step:
+            raise ValueError(f"describe has no step {step!r}")
+
+
+# What stands for a mean that the next steps will find.
+_LATER = "later"
+
+
+def _levels(question: dict[str, Any], name: str) -> list[str]:
+    """The levels to count; none for a column that is averaged or only counted."""
+    if question["column_kinds"][name] == "number" and name not in question["two_valued"]:
+        return []
+    return list(question["levels"].get(name, []))
+
+
+def _averaged(question: dict[str, Any], name: str) -> bool:
+    return question["column_kinds"][name] == "number" and not _levels(question, name)
+
+
+def _values(frame: Frame, name: str) -> NDArray[np.float64]:
+    numbers = frame.numbers(name)
+    return numbers[~np.isnan(numbers)]
+
+
+def _counts(frame: Frame, question: dict[str, Any], name: str) -> list[float]:
+    levels = _levels(question, name)
+    too_large = _averaged(question, name) and sums.too_large(frame.numbers(name))
+    codes = frame.codes(name, levels) if levels else np.full(frame.rows, -1, dtype=np.int64)
+    per_level = frame.people_per(codes, count=len(levels)).tolist() if levels else []
+    return [frame.people(frame.present(name)), bool(np.any(codes == OUTSIDE)), too_large, *per_level]
+
+
+def _read_counts(total: Sequence[float], question: dict[str, Any]) -> tuple[int, dict[str, dict[str, Any]]]:
+    reader = sums.Reader(total)
+    people = reader.count()
+    counted = {}
+    for name in question["columns"]:
+        found: dict[str, Any] = {"n": reader.count(), "outside": reader.flag(), "too_large": reader.flag()}
+        found["levels"] = {level: reader.count() for level in _levels(question, name)}
+        found["averaged"] = _averaged(question, name)
+        counted[name] = found
+    reader.end()
+    return people, counted
+
+
+def _column(found: dict[str, Any], *, people: int, terms: Terms) -> dict[str, Any]:
+    """What is known of a column after the counting."""
+    enough = found["n"] >= terms.smallest_cell
+    missing = people - found["n"]
+    told = enough and not 0 < missing < terms.smallest_cell
+    column: dict[str, Any] = {"n": found["n"] if told else None, "missing": missing if told else None}
+    if found["averaged"]:
+        column |= {"mean": _LATER, "sd": _LATER} if enough else {"mean": None, "sd": None}
+    if found["levels"]:
+        column["levels"] = {level: count if enough else None for level, count in found["levels"].items()}
+    return column
+
+
+def _advance_mean(total: Sequence[float], state: dict[str, Any]) -> dict[str, Any]:
+    reader = sums.Reader(total)
+    numbers = {}
+    for name in state["numbers"]:
+        rows = reader.count()
+        numbers[name] = {"rows": rows, "mean": reader.wide() / rows}
+    reader.end()
+    return {**state, "step": "spread", "numbers": numbers}
+
+
+def _advance_spread(total: Sequence[float], state: dict[str, Any]) -> dict[str, Any]:
+    reader = sums.Reader(total)
+    columns = dict(state["columns"])
+    for name, found in state["numbers"].items():
+        squares = reader.wide()
+        sd = math.sqrt(squares / (found["rows"] - 1)) if found["rows"] > 1 else None
+        columns[name] = {**columns[name], "mean": found["mean"], "sd": sd}
+    reader.end()
+    return _next({**state, "columns": columns, "numbers": {}})
+
+
+def _next(state: dict[str, Any]) -> dict[str, Any]:
+    """Done when no mean is left to find."""
+    if state["numbers"]:
+        return state
+    return {"step": "done", "result": {"n": state["n"], "columns": state["columns"]}}

@@ -1,7 +1,8 @@
 """The catalogue of federated methods, and how the nodes agree on each other's steps.
 
-Every method is four functions over one state. Each round every hospital adds `local(frame, question, state)` into one sum; `refusals` judges
-the sum, and `advance` turns it into the next state, until its step is "done". The lead sends the state; everybody else computes it as well.
+Every method is four functions over one state. Each round every hospital adds `local(frame, question, state)` to one sum; `refusals`
+judges the sum, and `advance` turns it into the next state, until its step is "done". The lead sends the state; everybody else computes
+it as well. `advance` uses plain Python arithmetic only, so that two machines with different numeric libraries still get the same bits.
 """
 
 from __future__ import annotations

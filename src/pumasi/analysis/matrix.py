@@ -1,0 +1,87 @@
+"""A plain design evaluated on one hospital's rows: complete cases, the outcome, and each column as a product of its factors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pumasi.analysis.frame import OUTSIDE, Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+# Rows at a time when products of columns are summed, so that memory does not grow with the hospital.
+BLOCK = 16_384
+
+
+def levels_used(design: dict[str, Any]) -> dict[str, list[str]]:
+    """For each column that the design uses as a category, the levels that it names, in order."""
+    used: dict[str, list[str]] = {}
+    for column in design["columns"]:
+        for factor in column["factors"]:
+            if "level" in factor and factor["level"] not in used.setdefault(factor["column"], []):
+                used[factor["column"]].append(factor["level"])
+    return used
+
+
+def outside(frame: Frame, design: dict[str, Any]) -> list[float]:
+    """1.0 for each category column of the design in which this hospital has a value that nobody agreed to."""
+    found = []
+    for name in levels_used(design):
+        codes = frame.column(name).codes
+        found.append(float(codes is not None and bool(np.any(codes == OUTSIDE))))
+    return found
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The rows that have a value in every column of the design. `factors` holds numbers under (column, None) and levels as booleans."""
+
+    frame: Frame
+    outcome: NDArray[np.float64]
+    factors: dict[tuple[str, str | None], NDArray[np.float64] | NDArray[np.bool_]]
+
+    @property
+    def rows(self) -> int:
+        return len(self.outcome)
+
+    def column(self, factors: list[dict[str, str]], *, within: slice = slice(None)) -> NDArray[np.float64]:
+        """One design column: the product of its factors, 1 for the intercept."""
+        values = np.ones(len(self.outcome[within]))
+        with np.errstate(over="ignore", under="ignore"):
+            for factor in factors:
+                values = values * self.factors[factor["column"], factor.get("level")][within]
+        return values
+
+    def blocks(self, design: dict[str, Any]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """(design matrix, outcome) for some rows at a time."""
+        for begin in range(0, self.rows, BLOCK):
+            within = slice(begin, begin + BLOCK)
+            columns = [self.column(column["factors"], within=within) for column in design["columns"]]
+            yield np.column_stack(columns), self.outcome[within]
+
+
+def complete_cases(frame: Frame, design: dict[str, Any]) -> Cases:
+    """Leave out every row with a missing value, as a pooled fit would."""
+    outcome = frame.numbers(design["outcome"])
+    used = levels_used(design)
+    codes = {name: frame.codes(name, levels) for name, levels in used.items()}
+    keep = ~np.isnan(outcome)
+    factors: dict[tuple[str, str | None], NDArray[np.float64] | NDArray[np.bool_]] = {}
+    for column in design["columns"]:
+        for factor in column["factors"]:
+            name, level = factor["column"], factor.get("level")
+            if (name, level) in factors:
+                continue
+            if level is None:
+                factors[name, None] = frame.numbers(name)
+                keep &= ~np.isnan(frame.numbers(name))
+            else:
+                factors[name, level] = codes[name] == used[name].index(level)
+                keep &= frame.present(name)
+    kept = Frame(persons=frame.persons[keep], columns={})
+    return Cases(frame=kept, outcome=outcome[keep], factors={key: values[keep] for key, values in factors.items()})
