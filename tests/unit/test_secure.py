@@ -8,8 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pumasi.analysis.secure import CHECKS, MODULUS, Masks, add, decode, encode, pack, pair_key, seal, seal_to, unpack, unseal, unseal_from
+from pumasi.analysis.secure import CHECKS, MODULUS, Masks, add, decode, encode, pack, pair_key, unpack
 from pumasi.kernel.errors import Invalid, Refused, Tampered
+from pumasi.kernel.seal import seal, seal_to, unseal, unseal_from
 
 JOB = "5f" * 32
 KEY = bytes(range(32))

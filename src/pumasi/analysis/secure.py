@@ -10,20 +10,15 @@ know what one hospital sent, which is why one or two hospitals hide nothing.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from numpy.typing import NDArray
 
 from pumasi.kernel.errors import Invalid, Refused, Tampered
+from pumasi.kernel.seal import derive, exchange
 
 FRACTION_BITS = 64
 LARGEST = 62  # a joint sum stays below 2^62 in size, one bit short of the sign
@@ -31,8 +26,6 @@ MODULUS = 1 << 128
 ELEMENT = 16  # bytes of one element on the wire
 CHECKS = 1  # elements that `encode` puts behind the values and `add` takes off again
 _ONE = 1 << FRACTION_BITS
-_NONCE = 12  # NIST SP 800-38D 8.2.2: a random nonce of 96 bits
-_PUBLIC = 32
 
 
 def encode(partial: Sequence[float], *, hospitals: int) -> list[int]:
@@ -96,10 +89,10 @@ def pair_key(mine: X25519PrivateKey, theirs: bytes, *, job: str, me: str, peer: 
         salt = bytes.fromhex(job)
     except ValueError:
         raise Invalid("a job is named by its digest, in hexadecimal digits") from None
-    secret = _agree(mine, theirs)
+    secret = exchange(mine, theirs)
     if secret is None:
         raise Refused(f"the key that {peer} offers for this job is not a usable X25519 key")
-    return _derive(secret, salt=salt, info="|".join(("pumasi/mask/v1", *sorted((me, peer)))))
+    return derive(secret, salt=salt, info="|".join(("pumasi/mask/v1", *sorted((me, peer)))))
 
 
 class Masks:
@@ -146,67 +139,12 @@ def unpack(data: bytes, count: int) -> list[int]:
     return [int.from_bytes(data[at : at + ELEMENT], "little") for at in range(0, len(data), ELEMENT)]
 
 
-def seal(job_key: bytes, plaintext: bytes, *, context: bytes) -> bytes:
-    """Nonce, ciphertext and tag under AES-256-GCM. `context` is not sent, but must be the same to open it: put job, round and sender there."""
-    nonce = os.urandom(_NONCE)
-    return nonce + _aead(job_key).encrypt(nonce, plaintext, context)
-
-
-def unseal(job_key: bytes, sealed: bytes, *, context: bytes) -> bytes:
-    """The plaintext, or `Tampered` when key, context or any bit differs."""
-    try:
-        return _aead(job_key).decrypt(sealed[:_NONCE], sealed[_NONCE:], context)
-    except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
-        raise Tampered("a sealed message does not open: it was changed, or belongs to another job, round or sender") from None
-
-
-def seal_to(public: bytes, plaintext: bytes, *, context: bytes) -> bytes:
-    """A message that only the holder of the X25519 key `public` can open. It says nothing about who sent it: sign it where that matters."""
-    ephemeral = X25519PrivateKey.generate()
-    secret = _agree(ephemeral, public)
-    if secret is None:
-        raise Refused("the key to seal a message to is not a usable X25519 key")
-    offered = _public_bytes(ephemeral)
-    return offered + seal(_derive(secret, salt=offered + public, info="pumasi/seal/v1"), plaintext, context=context)
-
-
-def unseal_from(private: X25519PrivateKey, sealed: bytes, *, context: bytes) -> bytes:
-    """The plaintext of `seal_to`, or `Tampered` when key, context or any bit differs."""
-    offered, rest = sealed[:_PUBLIC], sealed[_PUBLIC:]
-    secret = _agree(private, offered)
-    if secret is None:
-        raise Tampered("a sealed message does not open: the key it carries is not a usable X25519 key")
-    return unseal(_derive(secret, salt=offered + _public_bytes(private), info="pumasi/seal/v1"), rest, context=context)
-
-
 def _stream(key: bytes, *, round: str, length: int) -> bytes:
     # A key of its own for each round, so counter mode may start at zero each time (NIST SP 800-38A, appendix B).
-    cipher = Cipher(algorithms.AES256(_derive(key, salt=b"", info=f"pumasi/mask/v1/round|{round}")), modes.CTR(bytes(16)))
+    cipher = Cipher(algorithms.AES256(derive(key, salt=b"", info=f"pumasi/mask/v1/round|{round}")), modes.CTR(bytes(16)))
     return cipher.encryptor().update(bytes(length))
 
 
 def _limbs(data: bytes) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     pairs = np.frombuffer(data, dtype="<u8").astype(np.uint64).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
-
-
-def _agree(mine: X25519PrivateKey, theirs: bytes) -> bytes | None:
-    """The shared secret; None when the other key is malformed or forces the all-zero secret."""
-    try:
-        return mine.exchange(X25519PublicKey.from_public_bytes(theirs))
-    except ValueError:
-        return None
-
-
-def _public_bytes(key: X25519PrivateKey) -> bytes:
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-
-
-def _derive(secret: bytes, *, salt: bytes, info: str) -> bytes:
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=info.encode()).derive(secret)
-
-
-def _aead(key: bytes) -> AESGCM:
-    if len(key) != 32:
-        raise Invalid("a sealing key is 32 bytes long")
-    return AESGCM(key)

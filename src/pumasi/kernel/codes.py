@@ -22,7 +22,7 @@ Keep = Literal["year"]
 AnalysisKind = Literal["table", "describe", "glm"]
 
 ReleaseRule = Literal["two-people", "automatic-if-clear"]
-EndReason = Literal["done", "expired", "revoked"]
+EndReason = Literal["done", "expired", "revoked", "source"]
 FailReason = Literal["permit", "missing-hospital", "restarted", "disagreement", "tampered", "sandbox", "source", "fault"]
 LegalBasis = Literal["pipa-28-2", "pipa-consent", "bioethics-act-16", "ehds-53"]
 
@@ -35,6 +35,14 @@ FAILURES: dict[FailReason, str] = {
     "sandbox": "its sandbox stopped the job (time, memory or a forbidden call)",
     "source": "its source could not be read as the permit describes it; its own log says why",
     "fault": "its node failed; its own log says why",
+}
+
+
+ENDINGS: dict[EndReason, str] = {
+    "done": "the study is done",
+    "expired": "the permit's last day is over",
+    "revoked": "the hospital's data steward revoked it",
+    "source": "the hospital's file no longer reads as it was described; its node's log says why",
 }
 
 

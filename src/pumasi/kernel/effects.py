@@ -84,6 +84,8 @@ def _do_application_moves(world: World, event: Any) -> None:
     if event.type != "CaseClosed":
         for permit in case.permits.values():
             permit.state = PERMIT.get((permit.state, event.type), permit.state)
+            if permit.state == "ended" and permit.ended is None:
+                permit.ended = "done"
 
 
 def _do_vote_committed(world: World, event: ev.VoteCommitted) -> None:
@@ -103,6 +105,8 @@ def _do_permit_moves(world: World, event: Any) -> None:
     permit.state = PERMIT[(permit.state, event.type)]
     if event.type == "PermitIssued":
         permit.event = event
+    if event.type == "PermitEnded":
+        permit.ended = event.reason
     permit.share_destroyed = permit.share_destroyed or event.type == "KeyShareDestroyed"
 
 
@@ -117,6 +121,8 @@ def _do_release_moves(world: World, event: Any) -> None:
     if event.type == "OutputSealed":
         here.output, here.findings = event.output, event.findings
         here.airlock = BoardCase("airlock", event.output, AIRLOCK_QUORUM)
+    if event.type == "JobFailed":
+        here.failure, here.waited_for = event.reason, event.about
 
 
 EFFECTS: dict[str, Callable[[World, Any], None]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pumasi.kernel.codes import Board, Decision, MemberKind, ReleaseRule, Role
+from pumasi.kernel.codes import Board, Decision, EndReason, FailReason, MemberKind, ReleaseRule, Role
 from pumasi.kernel.event import CONSORTIUM, ApplicationSubmitted, JobSubmitted, LogFounded, PermitIssued, VoteOpened
 
 
@@ -59,6 +59,8 @@ class JobAtHospital:
     output: str | None = None
     findings: str | None = None
     airlock: BoardCase | None = None
+    failure: FailReason | None = None
+    waited_for: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -85,6 +87,7 @@ class PermitCase:
     irb: str | None = None
     event: PermitIssued | None = None
     share_destroyed: bool = False
+    ended: EndReason | None = None
 
     @property
     def release(self) -> ReleaseRule:

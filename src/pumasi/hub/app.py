@@ -1,0 +1,296 @@
+"""Wiring of the hub and its HTTP face. `open_hub` is the only place where its parts meet."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio.to_thread
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from pumasi.hub import governance
+from pumasi.hub.keyshares import KeyShares
+from pumasi.hub.log import Sequencer
+from pumasi.hub.settings import HubSettings, load
+from pumasi.hub.tasks import Mailbox
+from pumasi.kernel import event as ev
+from pumasi.kernel import request as signed_request
+from pumasi.kernel.envelope import Keys, b64, unb64
+from pumasi.kernel.errors import NotFound, PumasiError, Refused, Tampered, refuse_if
+from pumasi.kernel.event import CONSORTIUM
+from pumasi.kernel.model import RandomId
+from pumasi.ledger import bundle
+from pumasi.store.db import open_db
+from pumasi.store.site import Document, Site, utc_now
+
+THREADS = 400  # every waiting node holds one; 70 hospitals with a few jobs each fit
+MAX_BODY = 32 << 20
+MAX_WAIT = 25.0
+STATUS = {"Refused": 409, "Invalid": 422, "NotFound": 404, "Tampered": 401}
+
+log = logging.getLogger("pumasi.hub")
+
+
+@dataclass
+class Hub:
+    """Everything the hub is made of."""
+
+    settings: HubSettings
+    site: Site
+    log: Sequencer
+    mailbox: Mailbox
+    shares: KeyShares
+
+
+def open_hub(home: Path) -> Hub:
+    """Open the hub at `home`; found its log if it is new."""
+    settings = load(home)
+    keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
+    log_key = Ed25519PrivateKey.from_private_bytes(unb64((home / "keys" / "log.key").read_text().strip(), 32))
+    site = Site(open_db(home / "hub.db"), id=settings.name, keys=keys)
+    hub = Hub(
+        settings,
+        site,
+        Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds),
+        Mailbox(home / "mailbox.db"),
+        KeyShares(home / "shares", site),
+    )
+    if site.tree.size == 0:
+        log_public = b64(log_key.public_key().public_bytes_raw())
+        hub.log.record(ev.LogFounded, case=CONSORTIUM, origin=settings.origin, log_key=log_public, key=keys.public, box=keys.box_public)
+    return hub
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, proven by signature, and the bytes they sent."""
+
+    id: str
+    body: bytes
+
+
+def make_app(hub: Hub) -> FastAPI:
+    """The HTTP interface: a mailbox and a log. Every answer is bytes somebody signed, or computed from the log alone."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        hub.log.start()
+        stop = threading.Event()
+        threading.Thread(target=_tidy_forever, args=(hub, stop), daemon=True, name="tidy").start()
+        yield
+        stop.set()
+        hub.log.stop()
+
+    app = FastAPI(title="Pumasi hub", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_exception_handler(PumasiError, _explain)
+    _log_routes(app, hub)
+    _case_routes(app, hub)
+    _mailbox_routes(app, hub)
+    return app
+
+
+def _explain(_: Request, error: Exception) -> Response:
+    assert isinstance(error, PumasiError)
+    return JSONResponse({"reasons": error.reasons}, status_code=STATUS.get(type(error).__name__, 500))
+
+
+def _tidy_forever(hub: Hub, stop: threading.Event) -> None:
+    while not stop.wait(0.1):
+        try:
+            governance.tidy(hub.log, hub.shares.destroy)
+        except Exception:
+            log.exception("the hub could not finish a case; it tries again")
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        refuse_if(f"a request holds at most {MAX_BODY >> 20} MiB" if size > MAX_BODY else None)
+        parts.append(part)
+    return b"".join(parts)
+
+
+Body = Annotated[bytes, Depends(_body)]
+
+
+def _authenticate(hub: Hub, request: Request, body: bytes) -> Caller:
+    header = request.headers.get(signed_request.HEADER)
+    if header is None:
+        raise Tampered("this request must be signed by a member or one of its people")
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    author, key = signed_request.check(header, method=request.method, target=target, body=body, now=utc_now())
+    world = hub.site.world
+    known = world.people.get(author) or world.members.get(author)
+    if known is None or known.key != key:
+        raise Tampered(f"'{author}' is not known here with this key")
+    return Caller(author, body)
+
+
+def _log_routes(app: FastAPI, hub: Hub) -> None:
+    """The log is public: anybody may read, mirror and check it, and it says nothing about a patient."""
+
+    @app.get("/")
+    def about() -> dict[str, Any]:
+        return {"origin": hub.settings.origin, "name": hub.settings.name, "size": hub.site.tree.size, "cosigners": len(hub.log.cosigners())}
+
+    @app.post("/events")
+    def submit(body: Body) -> list[dict[str, Any]]:
+        return hub.log.submit([unb64(line) for line in body.decode("ascii").split()])
+
+    @app.get("/log")
+    def read(start: int, seen: int = 0, wait: float = 0) -> dict[str, Any]:
+        site = hub.site
+        site.wait_for(lambda: site.tree.size > start or hub.log.published > seen, min(wait, MAX_WAIT))
+        return {"entries": [b64(data) for data in site.entries(start, start + 2000)], "checkpoint": hub.log.newest()}
+
+    @app.post("/cosignatures/{size}")
+    def cosign(size: int, body: Body) -> dict[str, bool]:
+        hub.log.add_cosignature(size, body.decode("utf-8"))
+        return {"added": True}
+
+    @app.get("/checkpoint")
+    def checkpoint(covering: int = 0, wait: float = 0) -> Response:
+        """The newest checkpoint that a quorum has cosigned, over at least `covering` entries."""
+        hub.site.wait_for(lambda: hub.log.final(covering) is not None, min(wait, MAX_WAIT))
+        final = hub.log.final(covering)
+        if final is None:
+            raise NotFound("no checkpoint over these entries has a quorum of cosignatures yet; ask again when more hospitals are up")
+        return PlainTextResponse(final)
+
+    @app.get("/policy")
+    def policy() -> Response:
+        return PlainTextResponse(hub.log.policy())
+
+
+def _case_routes(app: FastAPI, hub: Hub) -> None:
+    site = hub.site
+
+    def caller(request: Request, body: Body) -> Caller:
+        return _authenticate(hub, request, body)
+
+    Signed = Annotated[Caller, Depends(caller)]
+
+    @app.post("/admissions")
+    def admit(caller: Signed) -> dict[str, bool]:
+        refuse_if(None if caller.id == hub.settings.name else "the coordinating body admits members")
+        hub.log.record(ev.MemberAdmitted, case=CONSORTIUM, member=caller.body.decode("utf-8"))
+        return {"admitted": True}
+
+    @app.put("/documents/{commitment}")
+    def keep(commitment: str, caller: Signed) -> dict[str, bool]:
+        site.keep(Document.read(caller.body, commitment))
+        return {"kept": True}
+
+    @app.get("/documents/{commitment}")
+    def show(commitment: str, caller: Signed) -> Response:
+        return Response(site.document(commitment).data, media_type="application/json")
+
+    @app.get("/catalogue")
+    def catalogue(caller: Signed) -> dict[str, Any]:
+        """Every described dataset, by hospital: the commitment in the log and the document behind it."""
+        found = {hospital: site.document(commitment) for hospital, commitment in site.world.datasets.items()}
+        return {
+            hospital: {"commitment": document.commitment, "salt": document.salt, "body": document.body}
+            for hospital, document in found.items()
+        }
+
+    @app.get("/inbox")
+    def inbox(caller: Signed) -> list[dict[str, Any]]:
+        with site.changed:
+            return governance.inbox(site.world, site.world.people[caller.id])
+
+    @app.get("/members")
+    def members(caller: Signed) -> dict[str, Any]:
+        return {m.id: {"kind": m.kind, "admitted": m.admitted, "node": m.cosigner is not None} for m in site.world.members.values()}
+
+    @app.get("/chains/{case}")
+    def chain(case: str, caller: Signed) -> dict[str, Any]:
+        seq, prev = site.world.chain(case, caller.id)
+        return {"seq": seq, "prev": prev}
+
+    @app.get("/cases/{case}")
+    def view(case: str, caller: Signed, size: int = -1, wait: float = 0) -> dict[str, Any]:
+        """The state of a case; with `size`, once the log is longer than that."""
+        site.wait_for(lambda: site.tree.size > size, min(wait, MAX_WAIT))
+        with site.changed:
+            if case not in site.world.cases:
+                raise NotFound("there is no such case")
+            return {"size": site.tree.size, **governance.case_view(site.world.cases[case])}
+
+    @app.get("/cases/{case}/bundle")
+    def case_bundle(case: str, caller: Signed, covering: int = 0) -> Response:
+        checkpoint = hub.log.final(covering)
+        if checkpoint is None:
+            raise NotFound("no checkpoint over this case has a quorum of cosignatures yet; ask again in a moment")
+        return Response(_bundle(hub, case, checkpoint), media_type="application/json")
+
+    @app.get("/cases/{case}/share")
+    def share(case: str, caller: Signed) -> dict[str, str]:
+        """The coordinator's half of a workspace key, sealed to the hospital's node, while its permit is in force."""
+        return {"sealed": b64(hub.shares.sealed(case, caller.id))}
+
+
+def _bundle(hub: Hub, case: str, checkpoint: str) -> bytes:
+    entries, documents = bundle.select(case, hub.site.entries(0, bundle.size_of(checkpoint)))
+    opened = {commitment: hub.site.document(commitment) for commitment in documents}
+    return bundle.build(
+        case,
+        entries=entries,
+        checkpoint=checkpoint,
+        tree=hub.site.tree,
+        documents={commitment: {"salt": document.salt, "body": document.body} for commitment, document in opened.items()},
+    )
+
+
+def _mailbox_routes(app: FastAPI, hub: Hub) -> None:
+    def caller(request: Request, body: Body) -> Caller:
+        return _authenticate(hub, request, body)
+
+    Signed = Annotated[Caller, Depends(caller)]
+
+    def parties(job: RandomId) -> tuple[str, set[str]]:
+        """The applicant of a job and its hospitals."""
+        for case in hub.site.world.cases.values():
+            if job in case.jobs:
+                return case.event.author, set(case.jobs[job].at)
+        raise NotFound("there is no such job")
+
+    def for_hospitals(label: str) -> bool:
+        return not label.startswith("release")
+
+    @app.put("/jobs/{job}/{label}")
+    def put(job: str, label: str, caller: Signed) -> dict[str, bool]:
+        _, hospitals = parties(job)
+        refuse_if(None if caller.id in hospitals else "only the hospitals of a job write to its mailbox")
+        hub.mailbox.put(job, label, caller.id, caller.body)
+        return {"kept": True}
+
+    @app.get("/jobs/{job}/{label}")
+    def get(job: str, label: str, caller: Signed, sender: str | None = None, wait: float = 0) -> dict[str, str]:
+        applicant, hospitals = parties(job)
+        refuse_if(
+            None if caller.id in hospitals | {applicant} else "only the parties of a job read its mailbox",
+            "what the hospitals exchange is not for the applicant" if caller.id == applicant and for_hospitals(label) else None,
+        )
+        expected = {sender} if sender else hospitals
+        found = hub.mailbox.get(job, label, expected=expected, seconds=min(wait, MAX_WAIT))
+        return {name: b64(data) for name, data in found.items()}
+
+    @app.delete("/jobs/{job}")
+    def clear(job: str, caller: Signed) -> dict[str, bool]:
+        _, hospitals = parties(job)
+        refuse_if(None if caller.id in hospitals else "only the hospitals of a job clear its mailbox")
+        hub.mailbox.clear(job, keep=("release", "release-output"))
+        return {"cleared": True}
+
+
+__all__ = ["Hub", "Refused", "make_app", "open_hub"]

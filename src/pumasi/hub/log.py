@@ -1,0 +1,117 @@
+"""The sequencer: puts signed events in order, signs checkpoints over them, and gathers the hospitals' cosignatures.
+
+It can stall or leave an event waiting, never lie unseen: every node keeps a full copy, replays the rules and cosigns.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pumasi.kernel.envelope import unb64
+from pumasi.kernel.errors import NotFound, Refused
+from pumasi.kernel.event import Entry
+from pumasi.ledger import note
+from pumasi.store.site import Document, Receipt, Site
+
+KEPT = 64  # recent checkpoints that may still gather cosignatures
+
+
+class Sequencer:
+    """The one writer of the shared log."""
+
+    def __init__(self, site: Site, log_key: Ed25519PrivateKey, *, origin: str, batch_seconds: float) -> None:
+        self.site, self.origin = site, origin
+        self._key, self._batch = log_key, batch_seconds
+        self._notes: dict[int, str] = {}
+        newest = site.checkpoint()
+        self.published = note.parse_checkpoint(newest).size if newest else 0
+        if newest:
+            self._notes[self.published] = newest
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._publish_forever, name="checkpoints", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def submit(self, data: list[bytes]) -> list[dict[str, Any]]:
+        """Sequence events; per event its digest and index, or the reasons why not. Durable when this returns."""
+        outcome = self.site.extend(data)
+        return [
+            {"index": None, "reasons": reasons} if reasons else {"index": self.site.index_of(Entry(item).digest), "reasons": []}
+            for item, reasons in zip(data, outcome, strict=True)
+        ]
+
+    def record(self, kind: type[Any], *, case: str, opened: tuple[Document, ...] = (), **fields: Any) -> Receipt:
+        """An act of the coordinating body itself; `Refused` when the rules say no."""
+        receipt = self.site.record(kind, case=case, opened=opened, **fields)
+        reasons = self.site.extend([receipt.data])[0]
+        for id, data in self.site.unsent():
+            if data == receipt.data:
+                self.site.settle(id, refused=reasons)
+        if reasons:
+            raise Refused(*reasons)
+        return receipt
+
+    def _publish_forever(self) -> None:
+        while not self._stop.is_set():
+            if self.site.wait_for(lambda: self.site.tree.size > self.published, 0.5):
+                self._stop.wait(self._batch)
+                self.publish()
+
+    def publish(self) -> None:
+        """Sign a checkpoint over everything sequenced so far."""
+        with self.site.changed:
+            size, root = self.site.tree.size, self.site.tree.root()
+        text = note.sign_checkpoint(note.Checkpoint(self.origin, size, root), self._key)
+        with self.site.changed:
+            self._notes[size] = text
+            for old in sorted(self._notes)[:-KEPT]:
+                del self._notes[old]
+            self.published = size
+        self.site.save_checkpoint(size, text)
+
+    def newest(self) -> str | None:
+        return self._notes.get(self.published)
+
+    def add_cosignature(self, size: int, line: str) -> None:
+        """Add a member's cosignature to the checkpoint of this size; `Refused` when it is not a valid one of a known cosigner."""
+        with self.site.changed:
+            text = self._notes.get(size)
+            if text is None:
+                raise NotFound("there is no recent checkpoint of this size; cosign the newest")
+            text = note.add_cosignature(text, line, self.cosigners())
+            self._notes[size] = text
+            self.site.save_checkpoint(size, text)
+
+    def cosigners(self) -> dict[str, bytes]:
+        """Key name -> raw public key of every member that cosigns."""
+        return {
+            note.cosigner_name(self.origin, member.id): unb64(member.cosigner, 32)
+            for member in self.site.world.members.values()
+            if member.admitted and member.cosigner
+        }
+
+    def quorum(self) -> int:
+        """A majority of the cosigners; 0 while there is none, and then nothing is witnessed."""
+        count = len(self.cosigners())
+        return count // 2 + 1 if count else 0
+
+    def final(self, covering: int) -> str | None:
+        """The newest checkpoint over at least `covering` entries with a quorum of cosignatures."""
+        known = self.cosigners()
+        for size in sorted(self._notes, reverse=True):
+            if size >= covering and len(note.cosigned_by(self._notes[size], known)) >= self.quorum():
+                return self._notes[size]
+        return None
+
+    def policy(self) -> str:
+        """The C2SP tlog-policy that a verifier can pin: this log, these cosigners, a majority."""
+        log = note.log_vkey(self.origin, self._key.public_key().public_bytes_raw())
+        return note.policy_text(log, {name: note.cosigner_vkey(name, key) for name, key in self.cosigners().items()}, self.quorum())

@@ -1,0 +1,46 @@
+"""hub.toml: what the coordinating body decides, in one commented file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import Field
+
+from pumasi.kernel.errors import Invalid
+from pumasi.kernel.model import Line, MemberId, Model
+
+TEMPLATE = """\
+# The coordinating body's hub. Change a value, restart `pumasi hub serve`, done.
+
+name = {name}              # this body's id in the log; fixed once the log is founded
+origin = {origin}    # the log's name in every checkpoint; fixed once the log is founded
+host = {host}              # the address to listen on
+port = {port}                      # nodes and researchers reach https://host:port
+
+# How long (seconds) new entries are gathered before a checkpoint is signed over them.
+batch_seconds = 0.05
+"""
+
+
+class HubSettings(Model):
+    name: MemberId
+    origin: Line
+    host: str
+    port: int = Field(ge=1, le=65535)
+    batch_seconds: float = Field(ge=0, le=60)
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.host}:{self.port}"
+
+
+def load(home: Path) -> HubSettings:
+    """Read hub.toml; `Invalid` says what is wrong with which key."""
+    path = home / "hub.toml"
+    if not path.is_file():
+        raise Invalid(f"{home} is no hub: it has no hub.toml; make one with `pumasi hub init --home {home}`")
+    try:
+        return HubSettings.read(tomllib.loads(path.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{path} is not valid TOML: {error}") from error

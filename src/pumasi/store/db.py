@@ -1,0 +1,56 @@
+"""The database of one party: SQLite with a write-ahead log and a full sync, so that a recorded act survives kill -9 and power loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, Engine, Index, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, event
+
+metadata = MetaData()
+
+# The one log that all parties share, copied in full by each.
+entries = Table(
+    "entries", metadata, Column("index", Integer, primary_key=True), Column("digest", String(64), unique=True), Column("data", LargeBinary)
+)
+# Signed checkpoints with the cosignatures seen so far.
+checkpoints = Table("checkpoints", metadata, Column("size", Integer, primary_key=True), Column("note", Text))
+# What this party has signed. state: recorded (only here), logged (sequenced), refused (the log said no; never resent).
+outbox = Table(
+    "outbox", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True), Column("case", String(32)), Column("author", String(128)),
+    Column("seq", Integer), Column("digest", String(64)), Column("data", LargeBinary), Column("state", String(8)), Column("reasons", Text, default=""),
+)  # fmt: skip
+Index("outbox_chain", outbox.c.case, outbox.c.author, outbox.c.state)
+Index("outbox_state", outbox.c.state)
+# Erasable: salts and bodies behind the commitments in the log.
+documents = Table("documents", metadata, Column("commitment", String(64), primary_key=True), Column("data", LargeBinary))
+# Small private state of this party, such as which jobs it has begun.
+notes = Table("notes", metadata, Column("key", String(200), primary_key=True), Column("value", LargeBinary))
+
+
+def open_db(path: Path, *, schema: MetaData = metadata, synchronous: str = "FULL") -> Engine:
+    """Open or create the database at `path` (mode 0600). Transactions begin immediately: one writer at a time, never a deadlock."""
+    if not path.exists():
+        path.touch(mode=0o600)
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's own
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        if not connection.get_execution_options().get("reading"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    schema.create_all(engine)
+    return engine
+
+
+def reader(engine: Engine) -> Engine:
+    """The same database for reading only: it never waits for the writer."""
+    return engine.execution_options(reading=True)

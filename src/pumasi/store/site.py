@@ -1,0 +1,211 @@
+"""One party's record: `record(...)` signs an act into the outbox, `extend(...)` adds what was sequenced to its copy of the log.
+
+An act is *recorded* when `record` returns, *logged* when `extend` has seen it, *final* when a quorum has cosigned a checkpoint over
+it. The same fold runs here as everywhere: an entry that the rules refuse never becomes part of the copy.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import SQLAlchemyError
+
+from pumasi.kernel import rules
+from pumasi.kernel.envelope import Keys, canonical, commit, new_salt, sign
+from pumasi.kernel.errors import NotFound, Refused, Tampered
+from pumasi.kernel.event import Entry
+from pumasi.kernel.world import World
+from pumasi.ledger.tree import Tree, leaf_hash
+from pumasi.store.db import checkpoints, documents, entries, notes, outbox, reader
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Proof that an act is recorded: the digest under which the log will know it."""
+
+    digest: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Document:
+    """A body behind a salted commitment. Erase it and 32 random-looking bytes remain in the log."""
+
+    salt: str
+    body: Any
+
+    @classmethod
+    def new(cls, body: Any) -> Document:
+        return cls(new_salt(), body)
+
+    @classmethod
+    def read(cls, data: bytes, commitment: str) -> Document:
+        """The document in `data`; `Tampered` unless it is the one that was committed to."""
+        value = json.loads(data)
+        if not isinstance(value, dict) or value.keys() != {"salt", "body"} or commit(value["salt"], value["body"]) != commitment:
+            raise Tampered("a document is not the one that the log commits to")
+        return cls(value["salt"], value["body"])
+
+    @property
+    def commitment(self) -> str:
+        return commit(self.salt, self.body)
+
+    @property
+    def data(self) -> bytes:
+        return canonical({"body": self.body, "salt": self.salt})
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Site:
+    """The record of the party `id`. Safe for several threads; `record` is safe for several processes too."""
+
+    def __init__(self, engine: Engine, *, id: str, keys: Keys, now: Callable[[], datetime] = utc_now) -> None:
+        self.engine, self._reader, self.id, self.keys, self.now = engine, reader(engine), id, keys, now
+        self.changed = threading.Condition(threading.RLock())
+        self._load()
+
+    def _load(self) -> None:
+        self.world, self.tree = World(), Tree()
+        with self._reader.connect() as db:
+            for (data,) in db.execute(select(entries.c.data).order_by(entries.c.index)):
+                self._fold(Entry(data))
+
+    def instant(self) -> str:
+        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    # --- recording one's own acts ---
+
+    def record(self, kind: type[Any], *, case: str, opened: Iterable[Document] = (), **fields: Any) -> Receipt:
+        """Sign an event of this party and keep it, with the documents it commits to, in one transaction."""
+        with self.engine.begin() as db:
+            return self._sign_into_outbox(db, kind, case, opened, fields)
+
+    def _sign_into_outbox(self, db: Connection, kind: type[Any], case: str, opened: Iterable[Document], fields: dict[str, Any]) -> Receipt:
+        chain = select(outbox.c.seq, outbox.c.digest).where(outbox.c.case == case, outbox.c.author == self.id, outbox.c.state != "refused")
+        last = db.execute(chain.order_by(outbox.c.seq.desc()).limit(1)).first()
+        seq, prev = (last.seq + 1, last.digest) if last else (0, None)
+        event = kind.read(
+            {"type": kind.__name__, "case": case, "author": self.id, "seq": seq, "prev": prev, "at": self.instant(), **fields}
+        )
+        entry = Entry(sign("event", event.plain(), self.keys))
+        db.execute(insert(outbox).values(case=case, author=self.id, seq=seq, digest=entry.digest, data=entry.data, state="recorded"))
+        for document in opened:
+            keep_document(db, document)
+        return Receipt(entry.digest, entry.data)
+
+    def unsent(self) -> list[tuple[int, bytes]]:
+        """What is recorded and not yet logged, in order."""
+        with self._reader.connect() as db:
+            rows = db.execute(select(outbox.c.id, outbox.c.data).where(outbox.c.state == "recorded").order_by(outbox.c.id))
+            return [(row.id, row.data) for row in rows]
+
+    def settle(self, id: int, *, refused: Sequence[str] = ()) -> None:
+        """Note what the log said to one's own event. A refused one stays as evidence and is not sent again."""
+        with self.engine.begin() as db:
+            state = "refused" if refused else "logged"
+            db.execute(update(outbox).where(outbox.c.id == id).values(state=state, reasons="\n".join(refused)))
+
+    # --- the shared log ---
+
+    def extend(self, data: Sequence[bytes]) -> list[list[str]]:
+        """Add entries that follow; per entry the reasons why it was not added (an entry that is there already is no problem)."""
+        with self.changed:
+            try:
+                with self.engine.begin() as db:
+                    outcome = [self._add(db, item) for item in data]
+            except SQLAlchemyError:
+                self._load()  # nothing was written: think again what is on disk
+                raise
+            self.changed.notify_all()
+            return outcome
+
+    def _add(self, db: Connection, data: bytes) -> list[str]:
+        try:
+            entry = Entry(data)
+            if self._index(db, entry.digest) is None:
+                index = self.tree.size
+                self._fold(entry)
+                db.execute(insert(entries).values(index=index, digest=entry.digest, data=data))
+        except (Refused, Tampered) as error:
+            return error.reasons
+        return []
+
+    def _fold(self, entry: Entry) -> None:
+        rules.apply(self.world, entry)
+        self.tree.append(leaf_hash(entry.data))
+
+    def _index(self, db: Connection, digest: str) -> int | None:
+        return db.execute(select(entries.c.index).where(entries.c.digest == digest)).scalar()
+
+    def index_of(self, digest: str) -> int | None:
+        with self._reader.connect() as db:
+            return self._index(db, digest)
+
+    def entries(self, start: int, stop: int | None = None) -> list[bytes]:
+        with self._reader.connect() as db:
+            query = select(entries.c.data).where(entries.c.index >= start).order_by(entries.c.index)
+            return list(db.execute(query if stop is None else query.where(entries.c.index < stop)).scalars())
+
+    def wait_for(self, ready: Callable[[], bool], seconds: float) -> bool:
+        """Block until `ready()` or the time is over."""
+        with self.changed:
+            return self.changed.wait_for(ready, timeout=seconds)
+
+    # --- checkpoints, documents, notes ---
+
+    def save_checkpoint(self, size: int, note: str) -> None:
+        with self.engine.begin() as db:
+            statement = upsert(checkpoints).values(size=size, note=note)
+            db.execute(statement.on_conflict_do_update(index_elements=["size"], set_={"note": note}))
+        with self.changed:
+            self.changed.notify_all()
+
+    def checkpoint(self, size: int | None = None) -> str | None:
+        """The note over this size, or the newest."""
+        with self._reader.connect() as db:
+            query = select(checkpoints.c.note)
+            return db.execute(
+                query.where(checkpoints.c.size == size) if size is not None else query.order_by(checkpoints.c.size.desc()).limit(1)
+            ).scalar()
+
+    def keep(self, document: Document) -> None:
+        with self.engine.begin() as db:
+            keep_document(db, document)
+
+    def document(self, commitment: str) -> Document:
+        with self._reader.connect() as db:
+            data = db.execute(select(documents.c.data).where(documents.c.commitment == commitment)).scalar()
+        if data is None:
+            raise NotFound(
+                f"{self.id} holds no document with the commitment {commitment[:12]}…; it was never sent here, or has been erased"
+            )
+        return Document.read(data, commitment)
+
+    def note(self, key: str, value: bytes) -> None:
+        with self.engine.begin() as db:
+            db.execute(upsert(notes).values(key=key, value=value).on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+    def noted(self, key: str) -> bytes | None:
+        with self._reader.connect() as db:
+            return db.execute(select(notes.c.value).where(notes.c.key == key)).scalar()
+
+    def forget(self, prefix: str) -> int:
+        """Erase the notes whose key begins with `prefix`; how many there were."""
+        with self.engine.begin() as db:
+            count = db.execute(select(func.count()).select_from(notes).where(notes.c.key.startswith(prefix, autoescape=True))).scalar_one()
+            db.execute(delete(notes).where(notes.c.key.startswith(prefix, autoescape=True)))
+            return count
+
+
+def keep_document(db: Connection, document: Document) -> None:
+    db.execute(upsert(documents).values(commitment=document.commitment, data=document.data).on_conflict_do_nothing())
