@@ -41,13 +41,12 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
             for name in question["columns"]:
                 partial += _counts(frame, question, name)
         case "mean":
-            for name in state["numbers"]:
+            for name in _open(question, state):
                 values = _values(frame, name)
                 partial += [len(values), *sums.wide(values)]
         case "spread":
-            for name, found in state["numbers"].items():
-                values = _values(frame, name)
-                partial += sums.wide((values - float(found["mean"])) ** 2)
+            for name in _open(question, state):
+                partial += sums.wide((_values(frame, name) - float(state["numbers"][name]["mean"])) ** 2)
         case step:
             raise ValueError(f"describe has no step {step!r}")
     return np.array(partial, dtype=np.float64)
@@ -80,18 +79,19 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         case "count":
             people, counted = _read_counts(total, question)
             columns = {name: _column(found, people=people, terms=terms) for name, found in counted.items()}
-            numbers: dict[str, Any] = {name: {} for name in columns if _averaged(question, name) and columns[name]["mean"] == _LATER}
-            return _next({"step": "mean", "n": people, "columns": columns, "numbers": numbers})
+            enough = [name for name, found in counted.items() if found["averaged"] and found["n"] >= terms.smallest_cell]
+            return _next({"step": "mean", "n": people, "columns": columns, "numbers": {name: {} for name in enough}})
         case "mean":
-            return _advance_mean(total, state)
+            return _advance_mean(total, question, state)
         case "spread":
-            return _advance_spread(total, state)
+            return _advance_spread(total, question, state)
         case step:
             raise ValueError(f"describe has no step {step!r}")
 
 
-# What stands for a mean that the next steps will find.
-_LATER = "later"
+def _open(question: dict[str, Any], state: dict[str, Any]) -> list[str]:
+    """The columns whose mean is still to be found, in the order of the question: a state that travelled has its keys sorted."""
+    return [name for name in question["columns"] if name in state["numbers"]]
 
 
 def _levels(question: dict[str, Any], name: str) -> list[str]:
@@ -138,29 +138,29 @@ def _column(found: dict[str, Any], *, people: int, terms: Terms) -> dict[str, An
     told = enough and not 0 < missing < terms.smallest_cell
     column: dict[str, Any] = {"n": found["n"] if told else None, "missing": missing if told else None}
     if found["averaged"]:
-        column |= {"mean": _LATER, "sd": _LATER} if enough else {"mean": None, "sd": None}
+        column |= {"mean": None, "sd": None}
     if found["levels"]:
         column["levels"] = {level: count if enough else None for level, count in found["levels"].items()}
     return column
 
 
-def _advance_mean(total: Sequence[float], state: dict[str, Any]) -> dict[str, Any]:
+def _advance_mean(total: Sequence[float], question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     reader = sums.Reader(total)
     numbers = {}
-    for name in state["numbers"]:
+    for name in _open(question, state):
         rows = reader.count()
         numbers[name] = {"rows": rows, "mean": reader.wide() / rows}
     reader.end()
     return {**state, "step": "spread", "numbers": numbers}
 
 
-def _advance_spread(total: Sequence[float], state: dict[str, Any]) -> dict[str, Any]:
+def _advance_spread(total: Sequence[float], question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     reader = sums.Reader(total)
-    columns = dict(state["columns"])
-    for name, found in state["numbers"].items():
-        squares = reader.wide()
+    columns = {name: dict(state["columns"][name]) for name in question["columns"]}
+    for name in _open(question, state):
+        found, squares = state["numbers"][name], reader.wide()
         sd = math.sqrt(squares / (found["rows"] - 1)) if found["rows"] > 1 else None
-        columns[name] = {**columns[name], "mean": found["mean"], "sd": sd}
+        columns[name] |= {"mean": found["mean"], "sd": sd}
     reader.end()
     return _next({**state, "columns": columns, "numbers": {}})
 
