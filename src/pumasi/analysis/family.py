@@ -60,7 +60,8 @@ def fitted(family: Family, linear: NDArray[np.float64]) -> tuple[NDArray[np.floa
 def deviance(family: Family, outcome: NDArray[np.float64], *, linear: NDArray[np.float64]) -> NDArray[np.float64]:
     """Unit deviances, each computed without cancelling: never negative."""
     if family == "binomial":
-        return np.asarray(2 * np.logaddexp(0, np.where(outcome > 0.5, -linear, linear)))
+        wrong = np.where(outcome > 0.5, -linear, linear)
+        return np.asarray(2 * (np.maximum(wrong, 0) + np.log1p(np.exp(-np.abs(linear)))))
     if family == "poisson":
         mean, _ = fitted("poisson", linear)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

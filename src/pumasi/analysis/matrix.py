@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Rows at a time when products of columns are summed, so that memory does not grow with the hospital.
-BLOCK = 16_384
+BLOCK = 8_192
 
 
 def levels_used(design: dict[str, Any]) -> dict[str, list[str]]:
@@ -51,18 +51,26 @@ class Cases:
 
     def column(self, factors: list[dict[str, str]], *, within: slice = slice(None)) -> NDArray[np.float64]:
         """One design column: the product of its factors, 1 for the intercept."""
-        values = np.ones(len(self.outcome[within]))
+        if not factors:
+            return np.ones(len(self.outcome[within]))
+        first, *others = [self.factors[factor["column"], factor.get("level")][within] for factor in factors]
+        values = first.astype(np.float64)
         with np.errstate(over="ignore", under="ignore"):
-            for factor in factors:
-                values = values * self.factors[factor["column"], factor.get("level")][within]
+            for other in others:
+                values *= other
         return values
 
-    def blocks(self, design: dict[str, Any]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """(design matrix, outcome) for some rows at a time."""
+    def blocks(
+        self, design: dict[str, Any], *, centres: list[float], scales: list[float]
+    ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """(centred and scaled design matrix, outcome) for some rows at a time."""
         for begin in range(0, self.rows, BLOCK):
             within = slice(begin, begin + BLOCK)
-            columns = [self.column(column["factors"], within=within) for column in design["columns"]]
-            yield np.column_stack(columns), self.outcome[within]
+            outcome = self.outcome[within]
+            matrix = np.empty((len(outcome), len(design["columns"])), order="F")
+            for place, column in enumerate(design["columns"]):
+                matrix[:, place] = (self.column(column["factors"], within=within) - float(centres[place])) / float(scales[place])
+            yield matrix, outcome
 
 
 def complete_cases(frame: Frame, design: dict[str, Any]) -> Cases:

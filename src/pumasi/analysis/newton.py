@@ -54,10 +54,8 @@ def outcome_scale(family: Family, mean: float, *, spread: float, intercept: bool
 def _standardised(
     cases: Cases, question: dict[str, Any], state: dict[str, Any]
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    centres = np.array(state["centres"], dtype=np.float64)
-    scales = np.array(state["scales"], dtype=np.float64)
-    for columns, outcome in cases.blocks(question["design"]):
-        yield (columns - centres) / scales, (outcome - float(state["centre"])) / float(state["scale"])
+    for columns, outcome in cases.blocks(question["design"], centres=state["centres"], scales=state["scales"]):
+        yield columns, (outcome - float(state["centre"])) / float(state["scale"])
 
 
 def _carried(sums: list[float]) -> list[float]:
@@ -213,6 +211,7 @@ def _result(question: dict[str, Any], state: dict[str, Any], *, point: list[floa
     deviance *= unit * scale**2
     result = {
         "n": state["people"],
+        "terms": names,  # the order of the columns; canonical JSON sorts the keys of the next two
         "coefficients": estimates,
         "standard_errors": errors,
         "log_likelihood": families.log_likelihood(family, deviance=deviance, saturated=state["saturated"], rows=rows),
