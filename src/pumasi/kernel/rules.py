@@ -16,7 +16,7 @@ from pumasi.kernel.envelope import commit
 from pumasi.kernel.errors import Refused
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.kernel.states import APPLICATION, PERMIT, RELEASE, move
-from pumasi.kernel.world import Case, JobCase, World
+from pumasi.kernel.world import Case, JobAtHospital, JobCase, World
 
 Reasons = list[str | None]
 
@@ -26,6 +26,8 @@ def refusals(world: World, entry: Entry) -> list[str]:
     event = entry.event
     name = event.type
     general = [*_key_refusals(world, entry), *_chain_refusals(world, entry)]
+    if event.case in world.cases and world.cases[event.case].state == "closed":
+        general.append("the case is closed: its last event counts all the others")
     if name != "LogFounded" and world.founded is None:
         return [*general, "the first event of a log is LogFounded"]
     specific: Reasons
@@ -118,15 +120,24 @@ def _founded(world: World, event: ev.LogFounded) -> Reasons:
     return [
         None if world.founded is None else "the log was founded before",
         None if event.case == CONSORTIUM else "a log is founded in the consortium's case",
+        f"'{event.author}' is the name of a person, not of a member" if "@" in event.author else None,
     ]
 
 
+def _known_keys(world: World) -> set[str]:
+    """Every key that signs something: one key is one party, or one cosignature would count twice towards a quorum."""
+    keys = [person.key for person in world.people.values()] + [member.key for member in world.members.values()]
+    keys += [member.cosigner for member in world.members.values() if member.cosigner is not None]
+    return {*keys, *([world.founded.log_key] if world.founded else [])}
+
+
 def _member_applied(world: World, event: ev.MemberApplied) -> Reasons:
-    keys = {member.key for member in world.members.values()} | {person.key for person in world.people.values()}
+    keys = _known_keys(world)
     return [
         _in_consortium(event),
+        f"'{event.author}' is the name of a person, not of a member" if "@" in event.author else None,
         f"'{event.author}' has applied before" if event.author in world.members else None,
-        "this key belongs to somebody else" if event.key in keys else None,
+        "this key belongs to somebody else" if event.key in keys or event.cosigner in keys else None,
         "a log has one coordinating body" if event.kind == "coordinator" else None,
     ]
 
@@ -141,12 +152,11 @@ def _member_admitted(world: World, event: ev.MemberAdmitted) -> Reasons:
 
 
 def _person_enrolled(world: World, event: ev.PersonEnrolled) -> Reasons:
-    keys = {member.key for member in world.members.values()} | {person.key for person in world.people.values()}
     return [
         _in_consortium(event),
         None if event.person.partition("@")[2] == event.author else "a member enrols its own people only",
         f"'{event.person}' is enrolled already" if event.person in world.people else None,
-        "this key belongs to somebody else" if event.key in keys else None,
+        "this key belongs to somebody else" if event.key in _known_keys(world) else None,
         "whoever applies for data never reviews: researcher goes with no other role"
         if "researcher" in event.roles and len(set(event.roles)) > 1
         else None,
@@ -189,13 +199,21 @@ def _application_moves(world: World, event: Any) -> Reasons:
 
 
 def _vote_committed(world: World, event: ev.VoteCommitted) -> Reasons:
-    board = board_of(world, event)
+    board, case = board_of(world, event), case_of(world, event)
     return [
-        "nobody reviews their own request" if event.author == _applicant(case_of(world, event)) else None,
+        "nobody reviews their own request" if event.author == _applicant(case) else None,
         "the vote is about something else than what is under review" if event.subject != board.subject else None,
         f"'{event.author}' has voted already" if event.author in board.committed else None,
         "the quorum has voted; votes are being opened" if board.opening else None,
+        # a copied commitment could be opened with the salt that its author shows: one review would count twice
+        "this vote repeats a commitment that somebody has made" if event.vote in _commitments(case) else None,
     ]
+
+
+def _commitments(case: Case) -> set[str]:
+    boards = [permit.drb for permit in case.permits.values()]
+    boards += [here.airlock for job in case.jobs.values() for here in job.at.values() if here.airlock is not None]
+    return {vote for board in boards for vote in board.committed.values()}
 
 
 def _vote_opened(world: World, event: ev.VoteOpened) -> Reasons:
@@ -258,7 +276,10 @@ def _workspace_opened(world: World, event: ev.WorkspaceOpened) -> Reasons:
 
 def _job_submitted(world: World, event: ev.JobSubmitted) -> Reasons:
     case = case_of(world, event)
-    reasons: Reasons = ["this job was submitted before" if event.job in case.jobs else None]
+    reasons: Reasons = ["this job was submitted before" if any(event.job in known.jobs for known in world.cases.values()) else None]
+    running = any(job.running for job in case.jobs.values())
+    # What a job may publish depends on what the project knows already, so its jobs come one after the other.
+    reasons.append("another job of this case is still running; wait until it is sealed" if running else None)
     reasons.append(None if event.lead in event.hospitals else "the lead node takes part in the job")
     reasons.append("a hospital is named twice" if len(set(event.hospitals)) < len(event.hospitals) else None)
     for hospital in event.hospitals:
@@ -270,9 +291,16 @@ def _job_submitted(world: World, event: ev.JobSubmitted) -> Reasons:
     return reasons
 
 
-def _output_sealed(world: World, event: ev.OutputSealed) -> Reasons:
-    job, here = release_of(world, event)
+def _leaving(world: World, event: Any) -> tuple[JobCase, JobAtHospital]:
+    """The job and its output here; `Refused` once the permit has ended, so that nothing leaves after a revocation or a certificate."""
+    (job, here), permit = release_of(world, event), permit_of(world, event)
+    move(PERMIT, permit.state, event.type, f"the permit of {permit.hospital}")
     move(RELEASE, here.state, event.type, "the output")
+    return job, here
+
+
+def _output_sealed(world: World, event: ev.OutputSealed) -> Reasons:
+    job, _ = _leaving(world, event)
     return ["the hospitals of one job seal one output" if job.outputs - {None, event.output} else None, _stopped(job)]
 
 
@@ -287,11 +315,11 @@ def _job_failed(world: World, event: ev.JobFailed) -> Reasons:
 
 
 def _released(world: World, event: ev.Released) -> Reasons:
-    job, here = release_of(world, event)
-    move(RELEASE, here.state, event.type, "the output")
+    job, here = _leaving(world, event)
     assert here.airlock is not None  # an output under review has one
     by_people = here.airlock.decision == "approve" and sorted(here.airlock.opened) == event.reviewers
-    automatic = permit_of(world, event).release == "automatic-if-clear" and here.findings == "clear" and event.reviewers == []
+    untouched = event.reviewers == [] and not here.airlock.committed  # once one person looks, two decide
+    automatic = permit_of(world, event).release == "automatic-if-clear" and here.findings == "clear" and untouched
     return [
         "a release names what was reviewed" if event.output != here.output else None,
         None if by_people or automatic else "two people of the hospital have not both approved this output",
@@ -319,7 +347,7 @@ def _case_closed(world: World, event: ev.CaseClosed) -> Reasons:
     move(APPLICATION, case.state, event.type, "the application")
     pending = [
         hospital for hospital, permit in case.permits.items()
-        if permit.state not in ("destroyed", "lapsed", "in review", "authorised") or (permit.state == "destroyed" and not permit.share_destroyed)
+        if permit.state != "lapsed" and not (permit.state == "destroyed" and permit.share_destroyed)
     ]  # fmt: skip
     return [
         f"the workspace and both keys are not destroyed yet at {', '.join(pending)}" if pending else None,

@@ -23,6 +23,8 @@ PERMIT: Table = {
     ("authorised", "PermitIssued"): "in force",
     ("in force", "WorkspaceOpened"): "open",
     ("open", "JobSubmitted"): "open",
+    ("open", "OutputSealed"): "open",
+    ("open", "Released"): "open",
     ("in force", "PermitEnded"): "ended",
     ("open", "PermitEnded"): "ended",
     ("in review", "StudyDone"): "lapsed",
