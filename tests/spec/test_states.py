@@ -27,7 +27,8 @@ NODE, STEWARD, IRB, RESEARCHER, CENTRE = {"node"}, {"steward"}, {"irb"}, {APPLIC
 May = dict[str, set[str]]
 GIVE_UP: May = {"ApplicationWithdrawn": RESEARCHER, "StudyDone": RESEARCHER}
 END: May = {"PermitEnded revoked": STEWARD, "PermitEnded expired": NODE}
-WORK: May = {"JobSubmitted": RESEARCHER, **END, **GIVE_UP}
+IDLE: May = {"JobSubmitted": RESEARCHER, **END, **GIVE_UP}  # jobs of a case run one after the other
+BUSY: May = {**END, **GIVE_UP}
 DESTROY: May = {"WorkspaceDestroyed": NODE, "KeyShareDestroyed": CENTRE}
 
 
@@ -88,25 +89,25 @@ ROWS: dict[str, Row] = {
     # permit
     "authorised": Row(k.authorised, "submitted", "authorised", "-", {"PermitIssued": NODE, **GIVE_UP}),
     "in force": Row(k.in_force, "submitted", "in force", "-", {"WorkspaceOpened": NODE, **END, **GIVE_UP}),
-    "open": Row(k.opened, "submitted", "open", "-", WORK),
+    "open": Row(k.opened, "submitted", "open", "-", IDLE),
     # job and release
-    "running": Row(k.running, "submitted", "open", "running", {"OutputSealed": NODE, "JobFailed": NODE, **WORK}),
+    "running": Row(k.running, "submitted", "open", "running", {"OutputSealed": NODE, "JobFailed": NODE, **BUSY}),
     "under review": Row(
-        k.under_review, "submitted", "open", "under review", {"VoteCommitted airlock": CHECKERS, "JobFailed": NODE, **WORK},
+        k.under_review, "submitted", "open", "under review", {"VoteCommitted airlock": CHECKERS, "JobFailed": NODE, **IDLE},
     ),
     "under review, automatic": Row(
         sealed_automatic, "submitted", "open", "under review",
-        {"VoteCommitted airlock": CHECKERS, "Released automatically": NODE, "JobFailed": NODE, **WORK},
+        {"VoteCommitted airlock": CHECKERS, "Released automatically": NODE, "JobFailed": NODE, **IDLE},
     ),
     "airlock has voted": Row(
-        k.airlock_committed, "submitted", "open", "under review", {"VoteOpened airlock": VOTED_CHECKERS, "JobFailed": NODE, **WORK}
+        k.airlock_committed, "submitted", "open", "under review", {"VoteOpened airlock": VOTED_CHECKERS, "JobFailed": NODE, **IDLE}
     ),
     "airlock approved": Row(
-        k.airlock_approved, "submitted", "open", "under review", {"Released by people": NODE, "JobFailed": NODE, **WORK},
+        k.airlock_approved, "submitted", "open", "under review", {"Released by people": NODE, "JobFailed": NODE, **IDLE},
     ),
-    "airlock rejected": Row(k.airlock_rejected, "submitted", "open", "under review", {"JobFailed": NODE, **WORK}),
-    "released": Row(k.released, "submitted", "open", "released", WORK),
-    "failed": Row(k.failed, "submitted", "open", "failed", WORK),
+    "airlock rejected": Row(k.airlock_rejected, "submitted", "open", "under review", {"JobFailed": NODE, **IDLE}),
+    "released": Row(k.released, "submitted", "open", "released", IDLE),
+    "failed": Row(k.failed, "submitted", "open", "failed", IDLE),
     # the end of a permit; the study goes on elsewhere
     "ended": Row(k.ended, "submitted", "ended", "-", {**DESTROY, **GIVE_UP}),
     "ended while running": Row(lambda: end(k.running()), "submitted", "ended", "running", {"JobFailed": NODE, **DESTROY, **GIVE_UP}),
