@@ -28,7 +28,8 @@ from pumasi.kernel.event import CONSORTIUM
 from pumasi.kernel.model import RandomId
 from pumasi.ledger import bundle
 from pumasi.store.db import open_db
-from pumasi.store.site import Document, Site, utc_now
+from pumasi.store.document import Document
+from pumasi.store.site import Site, utc_now
 
 THREADS = 400  # every waiting node holds one; 70 hospitals with a few jobs each fit
 MAX_BODY = 32 << 20

@@ -10,11 +10,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pumasi.kernel.envelope import unb64
 from pumasi.kernel.errors import NotFound, Refused
 from pumasi.kernel.event import Entry
 from pumasi.ledger import note
-from pumasi.store.site import Document, Receipt, Site
+from pumasi.store.document import Document
+from pumasi.store.site import Receipt, Site
 
 KEPT = 64  # recent checkpoints that may still gather cosignatures
 
@@ -25,11 +25,14 @@ class Sequencer:
     def __init__(self, site: Site, log_key: Ed25519PrivateKey, *, origin: str, batch_seconds: float) -> None:
         self.site, self.origin = site, origin
         self._key, self._batch = log_key, batch_seconds
+        self._vkey = note.VKey(origin, note.LOG, log_key.public_key().public_bytes_raw())
         self._notes: dict[int, str] = {}
+        self._cosigned: dict[int, int] = {}  # size -> verified cosignatures
         newest = site.checkpoint()
         self.published = note.parse_checkpoint(newest).size if newest else 0
         if newest:
             self._notes[self.published] = newest
+            self._cosigned[self.published] = len(self._witnessed(newest).cosigners)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._publish_forever, name="checkpoints", daemon=True)
 
@@ -69,7 +72,7 @@ class Sequencer:
         """Sign a checkpoint over everything sequenced so far."""
         with self.site.changed:
             size, root = self.site.tree.size, self.site.tree.root()
-        text = note.sign_checkpoint(note.Checkpoint(self.origin, size, root), self._key)
+        text = note.sign_checkpoint(self.origin, size=size, root=root, key=self._key)
         with self.site.changed:
             self._notes[size] = text
             for old in sorted(self._notes)[:-KEPT]:
@@ -86,17 +89,20 @@ class Sequencer:
             text = self._notes.get(size)
             if text is None:
                 raise NotFound("there is no recent checkpoint of this size; cosign the newest")
-            text = note.add_cosignature(text, line, self.cosigners())
-            self._notes[size] = text
+            text = note.add_cosignature(text, line)
+            witnessed = self._witnessed(text)
+            if witnessed.unknown:
+                raise Refused("this is not the cosignature of a member that cosigns this log")
+            self._notes[size], self._cosigned[size] = text, len(witnessed.cosigners)
             self.site.save_checkpoint(size, text)
 
-    def cosigners(self) -> dict[str, bytes]:
-        """Key name -> raw public key of every member that cosigns."""
-        return {
-            note.cosigner_name(self.origin, member.id): unb64(member.cosigner, 32)
-            for member in self.site.world.members.values()
-            if member.admitted and member.cosigner
-        }
+    def _witnessed(self, text: str) -> note.Witnessed:
+        return note.check(note.parse_checkpoint(text), log=self._vkey, cosigners=self.cosigners())
+
+    def cosigners(self) -> list[note.VKey]:
+        """The key of every member that cosigns."""
+        members = self.site.world.members.values()
+        return [note.cosigner_vkey(self.origin, member.id, member.cosigner) for member in members if member.admitted and member.cosigner]
 
     def quorum(self) -> int:
         """A majority of the cosigners; 0 while there is none, and then nothing is witnessed."""
@@ -105,13 +111,12 @@ class Sequencer:
 
     def final(self, covering: int) -> str | None:
         """The newest checkpoint over at least `covering` entries with a quorum of cosignatures."""
-        known = self.cosigners()
+        quorum = self.quorum()
         for size in sorted(self._notes, reverse=True):
-            if size >= covering and len(note.cosigned_by(self._notes[size], known)) >= self.quorum():
+            if size >= covering and self._cosigned.get(size, 0) >= quorum:
                 return self._notes[size]
         return None
 
     def policy(self) -> str:
         """The C2SP tlog-policy that a verifier can pin: this log, these cosigners, a majority."""
-        log = note.log_vkey(self.origin, self._key.public_key().public_bytes_raw())
-        return note.policy_text(log, {name: note.cosigner_vkey(name, key) for name, key in self.cosigners().items()}, self.quorum())
+        return note.policy_text(self._vkey, self.cosigners(), quorum=self.quorum())

@@ -24,19 +24,25 @@ Kind = Literal["event", "permit", "job", "handshake", "request", "certificate"]
 
 
 def canonical(value: Any) -> bytes:
-    """The RFC 8785 bytes of a JSON value. Documents hold no floats: integers beyond 2^53 and NaN raise."""
+    """The RFC 8785 bytes of a JSON value; integers beyond 2^53, NaN and infinities raise `ValueError`."""
     return rfc8785.dumps(value)
 
 
 def parse_canonical(data: bytes) -> Any:
     """The JSON value of `data`; `Tampered` unless these are exactly its canonical bytes (so one document has one digest)."""
     try:
-        value = json.loads(data, parse_constant=_no_constants)
+        value = json.loads(data, parse_int=_integer, parse_constant=_no_constants)
         if rfc8785.dumps(value) != data:
             raise Tampered("the document is not in canonical form (RFC 8785)")
     except (ValueError, rfc8785.CanonicalizationError, RecursionError) as error:
         raise Tampered("the document is not valid JSON in canonical form (RFC 8785)") from error
     return value
+
+
+def _integer(digits: str) -> int | float:
+    """RFC 8785 writes doubles below 10^21 without an exponent: what an integer could not hold exactly was a double."""
+    value = int(digits)
+    return value if abs(value) < 2**53 else float(value)
 
 
 def _no_constants(name: str) -> NoReturn:
@@ -100,6 +106,13 @@ def fingerprint(public: str) -> str:
     return "-".join(digits[i : i + 4] for i in range(0, 16, 4))
 
 
+# The points of small order on edwards25519, by y, with the encodings at and above the field's prime: signatures under them need no
+# secret, and RFC 8032 5.1.7 lets them pass. The same seven as in libsodium's ge25519_has_small_order.
+_PRIME = 2**255 - 19
+_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_WEAK = frozenset({0, 1, _ORDER_8, _PRIME - _ORDER_8, _PRIME - 1, _PRIME, _PRIME + 1})
+
+
 def _message(kind: Kind, body: Any) -> bytes:
     return f"pumasi/{kind}/v1\n".encode() + canonical(body)
 
@@ -131,6 +144,8 @@ def open_signed(kind: Kind, data: bytes) -> Signed:
     if not isinstance(value["key"], str) or not isinstance(value["sig"], str):
         raise Tampered(f"key and sig of a signed {kind} are base64 texts")
     public = Ed25519PublicKey.from_public_bytes(unb64(value["key"], 32))
+    if int.from_bytes(public.public_bytes_raw(), "little") % 2**255 in _WEAK:
+        raise Tampered(f"anybody can sign with the key on this {kind}")
     try:
         public.verify(unb64(value["sig"], 64), _message(kind, value["body"]))
     except InvalidSignature as error:

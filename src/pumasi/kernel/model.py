@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -15,14 +16,22 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _in_the_calendar(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
 # A member's name as its people write it (Korean or Latin); a person is `someone@member`.
 MemberId = Annotated[str, StringConstraints(pattern=r"^[^@|/\\\x00-\x1f]{1,64}$"), AfterValidator(_one_line)]
 PersonId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}$"), AfterValidator(_one_line)]
 RandomId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PublicKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")]
-Instant = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
-Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$")]
+# Days and instants are compared as text, so every digit is an ASCII one and the calendar must know them.
+Instant = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"), AfterValidator(_in_the_calendar)
+]
+Day = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_in_the_calendar)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_one_line)]
 
 

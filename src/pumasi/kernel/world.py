@@ -73,6 +73,10 @@ class JobCase:
         return {here.output for here in self.at.values()}
 
     @property
+    def running(self) -> bool:
+        return not self.failed and any(here.state == "running" for here in self.at.values())
+
+    @property
     def failed(self) -> list[str]:
         return sorted(hospital for hospital, here in self.at.items() if here.state == "failed")
 

@@ -6,7 +6,6 @@ it. The same fold runs here as everywhere: an entry that the rules refuse never 
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,13 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
 from pumasi.kernel import rules
-from pumasi.kernel.envelope import Keys, canonical, commit, new_salt, sign
+from pumasi.kernel.envelope import Keys, sign
 from pumasi.kernel.errors import NotFound, Refused, Tampered
 from pumasi.kernel.event import Entry
 from pumasi.kernel.world import World
 from pumasi.ledger.tree import Tree, leaf_hash
 from pumasi.store.db import checkpoints, documents, entries, notes, outbox, reader
+from pumasi.store.document import Document
 
 
 @dataclass(frozen=True)
@@ -32,34 +32,6 @@ class Receipt:
 
     digest: str
     data: bytes
-
-
-@dataclass(frozen=True)
-class Document:
-    """A body behind a salted commitment. Erase it and 32 random-looking bytes remain in the log."""
-
-    salt: str
-    body: Any
-
-    @classmethod
-    def new(cls, body: Any) -> Document:
-        return cls(new_salt(), body)
-
-    @classmethod
-    def read(cls, data: bytes, commitment: str) -> Document:
-        """The document in `data`; `Tampered` unless it is the one that was committed to."""
-        value = json.loads(data)
-        if not isinstance(value, dict) or value.keys() != {"salt", "body"} or commit(value["salt"], value["body"]) != commitment:
-            raise Tampered("a document is not the one that the log commits to")
-        return cls(value["salt"], value["body"])
-
-    @property
-    def commitment(self) -> str:
-        return commit(self.salt, self.body)
-
-    @property
-    def data(self) -> bytes:
-        return canonical({"body": self.body, "salt": self.salt})
 
 
 def utc_now() -> datetime:

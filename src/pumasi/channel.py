@@ -1,0 +1,97 @@
+"""The way to a hub: HTTPS to one pinned certificate, each request signed. Everything here dials out; nothing listens.
+
+A hub that is down is waited for, because it can be stopped and started at any time and every request may be sent twice.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+
+from pumasi.kernel import request
+from pumasi.kernel.envelope import Keys
+from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered
+
+KINDS: dict[int, type[PumasiError]] = {401: Tampered, 404: NotFound, 409: Refused, 422: Invalid}
+ANSWER = 30.0  # seconds that a hub may take beyond the time it was asked to wait
+
+
+class Unreachable(PumasiError):
+    """The hub did not answer within the time this party is willing to wait."""
+
+
+class Channel:
+    """Signed requests of `author` to the hub at `url`. Safe for several threads."""
+
+    def __init__(self, url: str, certificate: Path, *, author: str, keys: Keys, patience: float = 60.0) -> None:
+        self.url, self.author, self._keys, self._patience = url.rstrip("/"), author, keys, patience
+        if not certificate.is_file():
+            raise Invalid(f"there is no hub certificate at {certificate}; copy hub.crt from the coordinating body")
+        context = ssl.create_default_context(cafile=str(certificate))  # this certificate and no other
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=120)
+        self._http = httpx.Client(base_url=self.url, verify=context, limits=limits, trust_env=False)
+        self.closing = threading.Event()
+
+    def close(self) -> None:
+        self.closing.set()
+        self._http.close()
+
+    def get(self, target: str, *, wait: float = 0) -> httpx.Response:
+        return self._send("GET", target, b"", wait)
+
+    def post(self, target: str, body: bytes) -> httpx.Response:
+        return self._send("POST", target, body, 0)
+
+    def put(self, target: str, body: bytes) -> httpx.Response:
+        return self._send("PUT", target, body, 0)
+
+    def delete(self, target: str) -> httpx.Response:
+        return self._send("DELETE", target, b"", 0)
+
+    def _send(self, method: str, target: str, body: bytes, wait: float) -> httpx.Response:
+        def once() -> httpx.Response:
+            path = httpx.URL(self.url + target).raw_path.decode("ascii")
+            signed = request.header(self._keys, author=self.author, method=method, target=_readable(path), body=body, now=datetime.now(UTC))
+            return self._http.request(method, target, content=body, headers={request.HEADER: signed}, timeout=wait + ANSWER)
+
+        response = self._patiently(once)
+        if response.is_success:
+            return response
+        kind = KINDS.get(response.status_code, PumasiError)
+        raise kind(*_reasons(response))
+
+    def _patiently(self, once: Callable[[], httpx.Response]) -> httpx.Response:
+        deadline = time.monotonic() + self._patience
+        pause = 0.05
+        while True:
+            try:
+                return once()
+            except httpx.TransportError as error:
+                if time.monotonic() > deadline or self.closing.is_set():
+                    raise Unreachable(
+                        f"the hub at {self.url} does not answer ({type(error).__name__}); start it with `pumasi hub serve`, then try again"
+                    ) from error
+            self.closing.wait(pause)
+            pause = min(pause * 2, 1.0)
+
+
+def _readable(path: str) -> str:
+    """Path decoded, query as sent: the form in which the hub's framework shows both."""
+    plain, mark, query = path.partition("?")
+    return unquote(plain) + mark + query
+
+
+def _reasons(response: httpx.Response) -> list[str]:
+    try:
+        value: Any = response.json()
+        return [str(reason) for reason in value["reasons"]]
+    except (ValueError, KeyError, TypeError):
+        return [f"the hub answered with status {response.status_code}; its log says why"]

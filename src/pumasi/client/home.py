@@ -1,0 +1,126 @@
+"""The folder of a person, or of a member without a node: a key, the pinned hub, and everything ever signed with the key.
+
+`outbox.jsonl` is appended and synced before anything is sent, so an act that was recorded survives a hub that is down: the next
+command sends it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pumasi.channel import Channel
+from pumasi.kernel.envelope import Keys, b64, sign, unb64
+from pumasi.kernel.errors import Invalid, NotFound, Refused
+from pumasi.kernel.event import Entry
+from pumasi.store.document import Document
+
+
+class Home:
+    """One party's folder. Not for two processes at once."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "identity.toml").is_file():
+            raise Invalid(
+                f"{folder} is nobody's folder yet; make one with `pumasi key new --home {folder} --id ID --hub URL --hub-cert FILE`"
+            )
+        identity = tomllib.loads((folder / "identity.toml").read_text(encoding="utf-8"))
+        self.folder, self.id, self.hub = folder, str(identity["id"]), str(identity["hub"])
+        self.keys = Keys.from_text((folder / "secret.key").read_text())
+        self.channel = Channel(self.hub, folder / "hub.crt", author=self.id, keys=self.keys)
+
+    @classmethod
+    def new(cls, folder: Path, *, id: str, hub: str, certificate: Path) -> Home:
+        """Make a key for `id`. Whoever it belongs to must still be enrolled by a member (or apply for membership)."""
+        if (folder / "identity.toml").exists():
+            raise Invalid(f"{folder} belongs to somebody already; choose another folder")
+        if not certificate.is_file():
+            raise Invalid(f"there is no hub certificate at {certificate}; copy hub.crt from the coordinating body")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "votes").mkdir(mode=0o700, exist_ok=True)
+        shutil.copyfile(certificate, folder / "hub.crt")
+        with os.fdopen(os.open(folder / "secret.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(Keys.new().to_text())
+        (folder / "identity.toml").write_text(
+            f"# Whose folder this is, and which hub it speaks to.\nid = {json.dumps(id, ensure_ascii=False)}\nhub = {json.dumps(hub)}\n",
+            encoding="utf-8",
+        )
+        return cls(folder)
+
+    def close(self) -> None:
+        self.channel.close()
+
+    def card(self) -> dict[str, str]:
+        """What the member that enrols this person needs to know: nothing secret."""
+        return {"person": self.id, "key": self.keys.public, "box": self.keys.box_public}
+
+    def record(self, kind: type[Any], *, case: str, opened: Iterable[Document] = (), **fields: Any) -> str:
+        """Sign an event, keep it, send it with its documents; its digest. `Refused` with the reasons when the rules say no."""
+        self.send_kept()
+        seq, prev = self._chain(case)
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        event = kind.read({"type": kind.__name__, "case": case, "author": self.id, "seq": seq, "prev": prev, "at": at, **fields})
+        data = sign("event", event.plain(), self.keys)
+        documents = [(document.commitment, b64(document.data)) for document in opened]
+        self._keep({"do": "send", "event": b64(data), "documents": documents})
+        self.send_kept()
+        return Entry(data).digest
+
+    def _chain(self, case: str) -> tuple[int, str | None]:
+        sent = [Entry(unb64(line["event"])) for line in self._lines() if line["do"] == "logged"]
+        mine = [entry for entry in sent if entry.event.case == case]
+        return (len(mine), mine[-1].digest) if mine else (0, None)
+
+    def send_kept(self) -> None:
+        """Send what is recorded and not yet logged; usually nothing."""
+        lines = self._lines()
+        settled = {line["event"] for line in lines if line["do"] in ("logged", "refused")}
+        for line in lines:
+            if line["do"] == "send" and line["event"] not in settled:
+                self._send(line)
+
+    def _send(self, line: dict[str, Any]) -> None:
+        # A membership application comes before its author is known, so it carries no documents.
+        for commitment, data in line["documents"]:
+            self.channel.put(f"/documents/{commitment}", unb64(data))
+        answer = self.channel.post("/events", line["event"].encode("ascii")).json()[0]
+        self._keep({"do": "refused" if answer["reasons"] else "logged", "event": line["event"]})
+        if answer["reasons"]:
+            raise Refused(*answer["reasons"])
+
+    def _lines(self) -> list[dict[str, Any]]:
+        path = self.folder / "outbox.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]  # what follows the last newline was torn off by a crash, and never sent
+
+    def _keep(self, line: dict[str, Any]) -> None:
+        path = self.folder / "outbox.jsonl"
+        with path.open("a+b") as file:
+            file.seek(0)
+            whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)
+            file.write(json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def secret(self, name: str, value: dict[str, Any]) -> None:
+        """Keep what only this person may know until it is opened, such as a vote."""
+        with os.fdopen(os.open(self.folder / "votes" / f"{name}.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def kept_secret(self, name: str) -> dict[str, Any]:
+        path = self.folder / "votes" / f"{name}.json"
+        if not path.is_file():
+            raise NotFound(f"the vote {name[:12]}… is not in {self.folder}; it can only be opened from the folder it was cast from")
+        value: dict[str, Any] = json.loads(path.read_text())
+        return value

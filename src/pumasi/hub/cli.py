@@ -1,0 +1,107 @@
+"""`pumasi hub`: set up and serve the coordinating body's hub."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="The coordinating body's hub: membership, catalogue, cases, mailbox, log.")
+Home = Annotated[Path, typer.Option(help="The hub's own folder.")]
+
+
+@app.command()
+def init(
+    home: Home,
+    name: Annotated[str, typer.Option(help="This body's id in the log.")] = "coordinator",
+    origin: Annotated[str, typer.Option(help="The log's name, fixed for ever.")] = "pumasi.example/log",
+    host: str = "127.0.0.1",
+    port: int = 8443,
+) -> None:
+    """Make the folder, hub.toml, keys and the TLS certificate that nodes will pin."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from pumasi.hub.settings import TEMPLATE
+    from pumasi.kernel.envelope import Keys, b64
+    from pumasi.kernel.errors import Invalid
+
+    if (home / "hub.toml").exists():
+        raise Invalid(f"{home} is a hub already; serve it with `pumasi hub serve --home {home}`")
+    (home / "keys").mkdir(parents=True, mode=0o700)
+    _write_secret(home / "keys" / "coordinator.key", Keys.new().to_text().encode())
+    _write_secret(home / "keys" / "log.key", (b64(Ed25519PrivateKey.generate().private_bytes_raw()) + "\n").encode())
+    certificate, key = _certificate(host)
+    _write_secret(home / "keys" / "tls.key", key)
+    (home / "hub.crt").write_bytes(certificate)
+    values = {"name": json.dumps(name, ensure_ascii=False), "origin": json.dumps(origin), "host": json.dumps(host), "port": port}
+    (home / "hub.toml").write_text(TEMPLATE.format(**values), encoding="utf-8")
+    typer.echo(f"A hub at {home}. Give hub.crt to every member; then `pumasi hub serve --home {home}`.")
+
+
+@app.command()
+def serve(home: Home) -> None:
+    """Serve HTTPS until stopped. It can be stopped and started at any time."""
+    import uvicorn
+
+    from pumasi.hub.app import make_app, open_hub
+    from pumasi.store.jsonlog import start_logging
+
+    start_logging(home / "hub.log", "hub")
+    hub = open_hub(home)
+    settings = hub.settings
+    uvicorn.run(
+        make_app(hub), host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2,
+        ssl_certfile=home / "hub.crt", ssl_keyfile=home / "keys" / "tls.key", timeout_keep_alive=120, backlog=512,
+    )  # fmt: skip
+
+
+@app.command()
+def admit(home: Home, member: str) -> None:
+    """Admit an organisation that has applied; the rule on the consortium's make-up is checked when a study applies."""
+    from pumasi.channel import Channel
+    from pumasi.hub.settings import load
+    from pumasi.kernel.envelope import Keys
+
+    settings = load(home)
+    keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
+    channel = Channel(settings.url, home / "hub.crt", author=settings.name, keys=keys)
+    channel.post("/admissions", member.encode())
+    channel.close()
+    typer.echo(f"{member} is a member.")
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+
+
+def _certificate(host: str) -> tuple[bytes, bytes]:
+    """A self-signed certificate for the hub's address: members pin it, so no authority is asked."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
+    try:
+        address: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        address = x509.DNSName(host)
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = (
+        builder.serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=825))
+    )
+    builder = builder.add_extension(x509.SubjectAlternativeName([address, x509.DNSName("localhost")]), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    certificate = builder.sign(key, hashes.SHA256())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(serialization.Encoding.PEM), pem

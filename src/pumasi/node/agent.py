@@ -1,0 +1,212 @@
+"""The loop of a node: follow the log, cosign it, and do what it says is due at this hospital.
+
+What is due is computed from the state, not from messages: after a crash or an outage the same question gives the same answer, so a
+node may be stopped and started at any time. Each act is recorded before the next is considered.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pumasi.channel import Unreachable
+from pumasi.kernel import event as ev
+from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered
+from pumasi.kernel.event import Entry
+from pumasi.kernel.study import Application, Dataset
+from pumasi.kernel.world import Case, PermitCase
+from pumasi.ledger import note
+from pumasi.node import permits
+from pumasi.node.airlock import release
+from pumasi.node.app import Node
+from pumasi.node.jobs.desk import JobDesk
+from pumasi.node.outgoing import SignedEvent
+from pumasi.node.workspace.keeper import Keeper
+
+# Which field of an event commits to a document that the other parties need.
+DOCUMENT = {"PermitIssued": "permit", "WorkspaceOpened": "manifest", "WorkspaceDestroyed": "certificate", "DatasetDescribed": "dataset"}
+PAUSE = 0.2
+TROUBLE_PAUSE = 2.0
+
+log = logging.getLogger("pumasi.node")
+
+
+@dataclass
+class Agent:
+    """One node at work. `run` returns when `stop` is set."""
+
+    node: Node
+    stop: threading.Event = field(default_factory=threading.Event)
+    _seen: int = 0  # the newest checkpoint that was checked and cosigned
+
+    def __post_init__(self) -> None:
+        self.keeper = Keeper(self.node)
+        self.desk = JobDesk(self.node, self.keeper, self.stop)
+        newest = self.node.site.checkpoint()
+        self._seen = note.parse_checkpoint(newest).size if newest else 0
+
+    def run(self) -> None:
+        """Follow the log in one thread, act in this one."""
+        follower = threading.Thread(target=self._forever, args=(self.follow, 0.0), daemon=True, name="follow")
+        follower.start()
+        self._forever(self.act, PAUSE)
+        follower.join(timeout=5)
+
+    def _forever(self, step: Callable[[], None], pause: float) -> None:
+        while not self.stop.is_set():
+            try:
+                step()
+            except Unreachable as error:
+                log.warning("%s", error)
+            except PumasiError as error:
+                log.error("%s: %s", type(error).__name__, error)
+                self.stop.wait(TROUBLE_PAUSE)
+            except Exception:
+                log.exception("the node's loop failed at one step; it goes on")
+                self.stop.wait(TROUBLE_PAUSE)
+            self._wait(pause)
+
+    def _wait(self, seconds: float) -> None:
+        if seconds:
+            size = self.node.site.tree.size
+            self.node.site.wait_for(lambda: self.node.site.tree.size != size or self.stop.is_set(), seconds)
+
+    # --- following the log ---
+
+    def follow(self) -> None:
+        """Fetch what is new, replay it, check the head against the own copy, cosign it."""
+        site = self.node.site
+        news = self.node.courier.news(site.tree.size, seen=self._seen)
+        for reasons in site.extend(news.entries):
+            if reasons:
+                raise Tampered("the hub sequenced an event that the rules refuse; this node does not cosign it", *reasons)
+        if news.checkpoint is not None:
+            self._cosign(news.checkpoint)
+
+    def _cosign(self, text: str) -> None:
+        site, checkpoint = self.node.site, note.parse_checkpoint(text)
+        if checkpoint.size <= self._seen or checkpoint.size > site.tree.size:
+            return
+        founded = site.world.founded
+        assert founded is not None  # the first entry of every log
+        note.check(checkpoint, log=note.log_vkey(founded.origin, founded.log_key), cosigners=[])
+        if checkpoint.origin != founded.origin or checkpoint.root != site.tree.root(checkpoint.size):
+            site.note(f"evidence|{checkpoint.size}", text.encode())
+            raise Tampered("the hub signed a head that is not the history it sent; the checkpoint is kept as evidence and not cosigned")
+        site.save_checkpoint(checkpoint.size, text)
+        self._seen = checkpoint.size
+        member = site.world.members.get(self.node.settings.name)
+        if member is not None and member.admitted:
+            name = note.cosigner_name(founded.origin, member.id)
+            self.node.courier.cosign(checkpoint.size, note.cosign(text, name, key=self.node.cosigner, time=int(time.time())))
+
+    # --- acting on it ---
+
+    def act(self) -> None:
+        """Everything that is due here now, each by its own function; sending first, so that nothing is decided twice."""
+        self.send_recorded()
+        if self.node.site.unsent():
+            return  # the log has not answered yet: what is due may change with it
+        world, me = self.node.site.world, self.node.settings.name
+        with self.node.site.changed:
+            mine = [(id, case, case.permits[me]) for id, case in world.cases.items() if me in case.permits]
+        for id, case, permit in mine:
+            for due in (self.issue_permit, self.open_workspace, self.run_jobs, self.release_outputs, self.end_permit, self.destroy_workspace):
+                self._attempt(due, id, case, permit)
+        self.send_recorded()
+
+    def _attempt(self, due: Callable[[str, Case, PermitCase], None], id: str, case: Case, permit: PermitCase) -> None:
+        """One case's trouble must not hold up another's."""
+        try:
+            due(id, case, permit)
+        except Unreachable:
+            raise
+        except PumasiError as error:
+            log.error("case %s, %s: %s", id[:8], due.__name__, error)
+
+    def send_recorded(self) -> None:
+        site = self.node.site
+        member = site.world.members.get(self.node.settings.name)
+        for id, data in site.unsent():
+            event: Any = Entry(data).event
+            if event.type != "MemberApplied" and not (member and member.admitted):
+                return  # until it is admitted a hospital only applies
+            refused = self.node.courier.send_event(SignedEvent(data, self._document(event)))
+            site.settle(id, refused=refused)
+            if refused:
+                log.error("the log refused %s: %s", event.type, "; ".join(refused))
+
+    def _document(self, event: Any) -> Any:
+        name = DOCUMENT.get(event.type)
+        return self.node.site.document(getattr(event, name)) if name else None
+
+    def issue_permit(self, id: str, case: Case, permit: PermitCase) -> None:
+        if permit.state != "authorised":
+            return
+        site, courier = self.node.site, self.node.courier
+        application = Application.read(courier.document(case.event.application).body)
+        datasets = [Dataset.read(courier.document(application.datasets[hospital]).body) for hospital in sorted(application.datasets)]
+        written = permits.write(site.world, id, application=application, datasets=datasets, settings=self.node.settings, now=site.now())
+        document = permits.sealed(written, site.keys)
+        seen = {"size": self._seen, "root": site.tree.root(self._seen).hex()}
+        fields = {key: getattr(written, key) for key in ("smallest_cell", "hospitals_at_least", "release", "valid_from", "valid_until")}
+        site.record(ev.PermitIssued, case=id, opened=[document], permit=document.commitment, seen=seen, **fields)
+
+    def open_workspace(self, id: str, case: Case, permit: PermitCase) -> None:
+        if permit.state != "in force":
+            return
+        try:
+            manifest = self.keeper.open(id, permit)
+        except Invalid as error:
+            log.error("case %s: the source does not hold what the permit describes: %s", id[:8], error)
+            self.node.site.record(ev.PermitEnded, case=id, hospital=permit.hospital, reason="source")
+            return
+        self.node.site.record(ev.WorkspaceOpened, case=id, opened=[manifest], manifest=manifest.commitment)
+
+    def run_jobs(self, id: str, case: Case, permit: PermitCase) -> None:
+        for job_id, job in case.jobs.items():
+            here = job.at.get(permit.hospital)
+            if here is not None and here.state == "running":
+                self.desk.begin(id, job_id, job)
+
+    def release_outputs(self, id: str, case: Case, permit: PermitCase) -> None:
+        for job_id, job in case.jobs.items():
+            here = job.at.get(permit.hospital)
+            if here is None or job.failed or here.output is None or permit.state == "destroyed":
+                continue
+            approved = here.airlock is not None and here.airlock.decision == "approve"
+            automatic = permit.release == "automatic-if-clear" and here.findings == "clear"
+            everywhere = job.outputs == {here.output}
+            unsent = here.state == "released" and self.node.site.noted(f"sent|{id}|{job_id}") is None
+            if unsent or (here.state == "under review" and everywhere and (approved or automatic)):
+                box = self.desk.applicant_box(id, job)
+                release.release(self.node.site, self.node.courier, case=id, job=job_id, applicant_box=box)
+                if unsent:
+                    self.node.site.note(f"sent|{id}|{job_id}", b"1")
+
+    def end_permit(self, id: str, case: Case, permit: PermitCase) -> None:
+        """At the end of its last day a permit ends by the node's own clock, with or without the hub."""
+        if permit.state not in ("in force", "open"):
+            return
+        reason = self.keeper.permit(id, permit).dates_refusal(self.node.site.now())
+        if reason is not None:
+            self.node.site.record(ev.PermitEnded, case=id, hospital=permit.hospital, reason="expired")
+
+    def destroy_workspace(self, id: str, case: Case, permit: PermitCase) -> None:
+        if permit.state != "ended" or self.desk.busy(id):
+            return
+        pending = [job for job_id, job in case.jobs.items() if self._release_pending(id, job_id, job, permit)]
+        if pending:
+            return
+        certificate = self.keeper.destroy(id, case, permit)
+        self.node.site.record(ev.WorkspaceDestroyed, case=id, opened=[certificate], certificate=certificate.commitment)
+
+    def _release_pending(self, id: str, job_id: str, job: Any, permit: PermitCase) -> bool:
+        here = job.at.get(permit.hospital)
+        return here is not None and here.state == "released" and self.node.site.noted(f"sent|{id}|{job_id}") is None
+
+

@@ -1,0 +1,83 @@
+"""The only module of a node that speaks outwards. It dials the hub; nothing dials the node.
+
+Outwards go signed events, sealed shares and releases, each by its own function and type. Everything else here only fetches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from pumasi.channel import Channel
+from pumasi.kernel.envelope import Keys, b64, unb64
+from pumasi.kernel.errors import NotFound
+from pumasi.node.outgoing import Release, SealedShare, SignedEvent
+from pumasi.store.document import Document
+
+LONG_POLL = 20.0
+
+
+@dataclass(frozen=True)
+class News:
+    """What the log has that this node has not."""
+
+    entries: list[bytes]
+    checkpoint: str | None
+
+
+class Courier:
+    def __init__(self, hub: str, certificate: Path, *, hospital: str, keys: Keys) -> None:
+        self._hospital = hospital
+        self._channel = Channel(hub, certificate, author=hospital, keys=keys, patience=30.0)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    # --- outwards ---
+
+    def send_event(self, event: SignedEvent) -> list[str]:
+        """Offer an event to the log; the reasons if the log refuses it."""
+        assert type(event) is SignedEvent
+        if event.document is not None:
+            self._channel.put(f"/documents/{event.document.commitment}", event.document.data)
+        answer = self._channel.post("/events", b64(event.data).encode("ascii")).json()
+        return [str(reason) for reason in answer[0]["reasons"]]
+
+    def send_share(self, share: SealedShare) -> None:
+        assert type(share) is SealedShare
+        self._channel.put(f"/jobs/{share.job}/{share.label}", share.data)
+
+    def send_release(self, release: Release) -> None:
+        assert type(release) is Release
+        self._channel.put(f"/jobs/{release.job}/release", release.data)
+
+    def cosign(self, size: int, line: str) -> None:
+        """Add this node's cosignature to a checkpoint that it has checked."""
+        try:
+            self._channel.post(f"/cosignatures/{size}", line.encode("utf-8"))
+        except NotFound:
+            pass  # a newer checkpoint has replaced it; that one is next
+
+    def clear(self, job: str) -> None:
+        """Ask the hub to delete what the hospitals of a finished job exchanged."""
+        self._channel.delete(f"/jobs/{job}")
+
+    # --- inwards ---
+
+    def news(self, start: int, *, seen: int, wait: float = LONG_POLL) -> News:
+        answer = self._channel.get(f"/log?start={start}&seen={seen}&wait={wait}", wait=wait).json()
+        return News([unb64(entry) for entry in answer["entries"]], answer["checkpoint"])
+
+    def messages(self, job: str, label: str, *, sender: str | None = None, wait: float = LONG_POLL) -> dict[str, bytes]:
+        """What has arrived under this label, by sender; waits until all (or the one) have sent."""
+        only = f"&sender={quote(sender)}" if sender else ""
+        answer = self._channel.get(f"/jobs/{job}/{label}?wait={wait}{only}", wait=wait).json()
+        return {name: unb64(data) for name, data in answer.items()}
+
+    def document(self, commitment: str) -> Document:
+        return Document.read(self._channel.get(f"/documents/{commitment}").content, commitment)
+
+    def key_share(self, case: str) -> bytes:
+        """The coordinator's half of a workspace key, sealed to this node."""
+        return unb64(self._channel.get(f"/cases/{case}/share").json()["sealed"])

@@ -1,0 +1,261 @@
+"""One job at one hospital, from the first handshake to a sealed result that all hospitals agree on.
+
+1. shake hands    a one-time X25519 key of every hospital, signed with its node's key
+2. share a key    the lead draws the job key and seals it to each; the hub never has it
+3. ask            per question and round: local share, masked, sealed, sent; all shares fetched, opened, summed; limits judged on the sum
+4. step           the lead sends the next state; everybody has computed it too, and stops the job when they differ
+5. finish         small cells suppressed over everything known; the lead sends the bytes; everybody compares; one digest
+
+The hub relays ciphertext. A round's values exist only inside the nodes' memory.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import rfc8785
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from pumasi.analysis import secure, suppression
+from pumasi.analysis.frame import Terms
+from pumasi.analysis.methods import KINDS, agree
+from pumasi.kernel.codes import FailReason
+from pumasi.kernel.envelope import Keys, b64, new_salt, open_signed, sha256, sign, unb64
+from pumasi.kernel.errors import PumasiError, Refused, Tampered
+from pumasi.kernel.job import Handshake, Job
+from pumasi.kernel.seal import release_key, seal, seal_to, unseal, unseal_from
+from pumasi.kernel.study import AgreedTable, level_value
+from pumasi.node.jobs.questions import complete
+
+MOST_ROUNDS = 200
+
+
+class Failed(PumasiError):
+    """The job cannot go on at this hospital; `reason` goes into the log, the sentence into the node's own."""
+
+    def __init__(self, reason: FailReason, *sentences: str, about: tuple[str, ...] = ()) -> None:
+        super().__init__(*sentences)
+        self.reason, self.about = reason, about
+
+
+class Exchange(Protocol):
+    """How a job talks to the same job at the other hospitals. `receive` raises `Failed` when somebody stays silent."""
+
+    def send(self, label: str, data: bytes) -> None: ...
+    def receive(self, label: str, sender: str | None = None) -> dict[str, bytes]: ...
+
+
+class LocalHalf(Protocol):
+    """The sandboxed half: loads a table once, then answers round after round."""
+
+    def load(self, table: str, columns: set[str]) -> None: ...
+    def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]: ...
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who runs the job here, and by which public key it knows the others."""
+
+    hospital: str
+    keys: Keys
+    members: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The result as every hospital of the job holds it: the bytes to review, and this hospital's part of the key to them."""
+
+    data: bytes
+    digest: str
+    release_share: bytes
+    findings: list[str]
+    known: list[dict[str, Any]]  # what later jobs of the project must treat as published
+
+
+@dataclass
+class Run:
+    """One job in progress at one hospital."""
+
+    job: Job
+    digest: str  # of the signed job document
+    party: Party
+    tables: dict[str, AgreedTable]
+    exchange: Exchange
+    half: LocalHalf
+    still_allowed: Callable[[], None]  # raises Failed("permit") once the permit has ended
+    earlier: list[dict[str, Any]]  # results of this project that were released before
+    _key: bytes = b""
+    _masks: secure.Masks | None = None
+    _loaded: str = ""
+    _terms: Terms = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._terms = Terms(smallest_cell=self.job.smallest_cell, hospitals=len(self.job.permits))
+
+    @property
+    def _leads(self) -> bool:
+        return self.party.hospital == self.job.lead
+
+    def run(self) -> Sealed:
+        """All five steps; `Failed` with a reason for the log when the job must stop."""
+        try:
+            self._shake_hands()
+            results = [self._answer(number, question) for number, question in enumerate(self.job.questions)]
+            return self._finish(results)
+        except Tampered as error:
+            raise Failed("tampered", *error.reasons) from error
+
+    # --- 1 and 2 ---
+
+    def _shake_hands(self) -> None:
+        mine = X25519PrivateKey.generate()  # never used for another job, or the masks would repeat
+        me, public = self.party.hospital, b64(mine.public_key().public_bytes_raw())
+        hello = Handshake(job=self.job.job, hospital=me, document=self.digest, box=public)
+        self.exchange.send("handshake", sign("handshake", hello.plain(), self.party.keys))
+        boxes = {hospital: self._handshake(hospital, data) for hospital, data in self.exchange.receive("handshake").items()}
+        others = {hospital: box for hospital, box in boxes.items() if hospital != me}
+        pair_keys = {peer: secure.pair_key(mine, box, job=self.digest, me=me, peer=peer) for peer, box in others.items()}
+        self._masks = secure.Masks(me, pair_keys)
+        if self._leads:
+            self._key = secrets.token_bytes(32)
+            sealed = {peer: b64(seal_to(box, self._key, context=self._context("key", me))) for peer, box in others.items()}
+            self.exchange.send("key", json.dumps(sealed).encode())
+        else:
+            sealed = json.loads(self.exchange.receive("key", self.job.lead)[self.job.lead])
+            self._key = unseal_from(mine, unb64(str(sealed.get(me, ""))), context=self._context("key", self.job.lead))
+
+    def _handshake(self, hospital: str, data: bytes) -> bytes:
+        signed = open_signed("handshake", data)
+        hello = Handshake.read(signed.body)
+        if signed.key != self.party.members.get(hospital) or (hello.job, hello.hospital, hello.document) != (
+            self.job.job,
+            hospital,
+            self.digest,
+        ):
+            raise Tampered(f"the handshake of {hospital} is not signed by its node, or is for another job")
+        return unb64(hello.box, 32)
+
+    def _context(self, label: str, sender: str) -> bytes:
+        return f"{self.digest}|{label}|{sender}".encode()
+
+    def _send(self, label: str, value: Any) -> None:
+        plain = rfc8785.dumps(value)
+        self.exchange.send(label, seal(self._key, plain, context=self._context(label, self.party.hospital)))
+
+    def _receive(self, label: str, sender: str | None = None) -> dict[str, Any]:
+        found = self.exchange.receive(label, sender)
+        return {name: json.loads(unseal(self._key, data, context=self._context(label, name))) for name, data in found.items()}
+
+    # --- 3 and 4 ---
+
+    def _answer(self, number: int, asked: dict[str, Any]) -> dict[str, Any]:
+        """One question, round after round; its result, or `refused` with the reasons."""
+        table = self.tables[asked["table"]]
+        question = complete(asked, table)
+        head = {"name": asked["name"], "kind": asked["kind"], "table": asked["table"]}
+        method = KINDS[asked["kind"]]
+        if "by" in asked:
+            head["by"] = asked["by"]
+        self.half.load(asked["table"], set(question["column_kinds"]))
+        state: dict[str, Any] = method.start(question, self._terms)
+        for count in range(1, MOST_ROUNDS + 1):
+            self.still_allowed()
+            label = f"q{number}r{count}"
+            total, reasons = self._sum(label, question, state)
+            reasons = reasons or method.refusals(total, question, state, self._terms)
+            if reasons:
+                return {**head, "rounds": count, "refused": reasons}
+            state = self._agree_on(label, method.advance(total, question, state, self._terms))
+            if state["step"] == "done":
+                outcome = {"refused": state["refused"]} if state.get("refused") else state["result"]
+                return {**head, "rounds": count, **outcome}
+        return {**head, "rounds": MOST_ROUNDS, "refused": ["the analysis did not end within the rounds a job may take"]}
+
+    def _sum(self, label: str, question: dict[str, Any], state: dict[str, Any]) -> tuple[list[float], list[str]]:
+        """The sum of this round over all hospitals, or the reasons why one of them could not take part in it."""
+        partial, reasons = self._own_share(question, state)
+        values = secure.encode(partial, hospitals=self._terms.hospitals) if not reasons else []
+        assert self._masks is not None  # made by the handshake
+        masked = b64(secure.pack(self._masks.mask(values, round=label))) if not reasons else ""
+        self._send(label, {"share": masked, "refused": reasons})
+        messages = self._receive(label)
+        refused = sorted({reason for message in messages.values() for reason in message["refused"]})
+        if refused:
+            return [], refused
+        shares = [secure.unpack(unb64(message["share"]), len(values)) for message in messages.values()]
+        return secure.decode(secure.add(shares)), []
+
+    def _own_share(self, question: dict[str, Any], state: dict[str, Any]) -> tuple[list[float], list[str]]:
+        try:
+            partial = self.half.local(question, state)
+            secure.encode(partial, hospitals=self._terms.hospitals)
+        except Refused as refused:
+            return [], refused.reasons
+        if self._terms.hospitals > 2:
+            return partial, []
+        # Between one or two hospitals a mask hides nothing: whoever knows its own share knows the other's.
+        alone = Terms(smallest_cell=self._terms.smallest_cell, hospitals=1)
+        return partial, KINDS[question["kind"]].refusals(partial, question, state, alone)
+
+    def _agree_on(self, label: str, mine: dict[str, Any]) -> dict[str, Any]:
+        """The lead's next state, after comparing it with one's own."""
+        if self._leads:
+            self._send(f"{label}s", mine)
+            return mine
+        theirs: dict[str, Any] = self._receive(f"{label}s", self.job.lead)[self.job.lead]
+        if not agree(mine, theirs):
+            raise Failed("disagreement", "the step that the lead node sent is not the one that follows from the sum")
+        return theirs
+
+    # --- 5 ---
+
+    def _finish(self, results: list[dict[str, Any]]) -> Sealed:
+        levels = {(table, name): column.levels for table, agreed in self.tables.items() for name, column in agreed.columns.items()}
+        repeated = any(result.get("rows", result.get("n")) != result.get("n") for result in results)
+        safe = suppression.protect(
+            results, earlier=self.earlier, levels=levels, smallest_cell=self.job.smallest_cell, repeated_people=repeated
+        )
+        mine = {
+            "format": "pumasi result v1",
+            "case": self.job.case,
+            "job": self.job.job,
+            "salt": new_salt(),
+            "smallest_cell": self.job.smallest_cell,
+            "analyses": [self._public(result) for result in safe],
+        }
+        if self._leads:
+            self._send("result", mine)
+            agreed = mine
+        else:
+            agreed = self._receive("result", self.job.lead)[self.job.lead]
+            if not agree(mine | {"salt": ""}, agreed | {"salt": ""}):
+                raise Failed("disagreement", "the result that the lead node sent is not the one that follows from the sums")
+        data = rfc8785.dumps(agreed)
+        digest = sha256(data)
+        if self._leads:
+            self.exchange.send("release-output", seal(self._release_key(digest), data, context=digest.encode()))
+        return Sealed(data, digest, self._release_share(digest, self.party.hospital), suppression.findings(results, safe), safe)
+
+    def _public(self, result: dict[str, Any]) -> dict[str, Any]:
+        """A result as its reader sees it: the hospitals that took part, levels as values, nothing that only the checks needed."""
+        hospitals = sorted(self.job.permits)
+        if result["kind"] == "table" and "cells" in result:
+            columns = self.tables[result["table"]].columns
+            cells = [
+                {key: value if key == "n" else level_value(value, columns[key].kind) for key, value in cell.items()}
+                for cell in result["cells"]
+            ]
+            result = {**result, "cells": cells}
+        return {key: value for key, value in {**result, "hospitals": hospitals}.items() if key != "implied_counts"}
+
+    def _release_share(self, digest: str, hospital: str) -> bytes:
+        """One hospital's part of the key to the released bytes; each sends only its own, and only after its airlock has released."""
+        return hmac.digest(self._key, f"release|{digest}|{hospital}".encode(), "sha256")
+
+    def _release_key(self, digest: str) -> bytes:
+        return release_key({hospital: self._release_share(digest, hospital) for hospital in self.job.permits}, digest)
