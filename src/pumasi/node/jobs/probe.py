@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pumasi.kernel.errors import PumasiError
 from pumasi.node.jobs import frames
 from pumasi.node.jobs.sandbox import Ending, Limits, Sandbox, describe
 
@@ -56,12 +55,8 @@ def probe(script: Path, limits: Limits | None = None) -> ProbeReport:
     began = time.monotonic()
     with Sandbox(limits, kind="script") as sandbox:
         until = began + limits.wall_seconds + 60  # the sandbox's own wall time ends it first
-        output = bytearray()
-        try:
-            sandbox.write(frames.encode("run", {"name": script.name}, {"script": source}), until=until)
-            output = _collect(sandbox, until=until)
-        except PumasiError:
-            pass  # it ended before it took the script; the ending says why
+        sandbox.write(frames.encode("run", {"name": script.name}, {"script": source}), until=until)
+        output = _collect(sandbox, until=until)
         ending, number = sandbox.ending()
         return ProbeReport(
             output=output.decode(errors="replace"), ending=ending, number=number, seconds=time.monotonic() - began, limits=limits

@@ -103,10 +103,13 @@ class Sandbox:
 
     @property
     def running(self) -> bool:
-        return self._keeper.is_alive()
+        return self._why is None and self._keeper.is_alive()
 
     def write(self, pieces: Sequence[bytes | memoryview], *, until: float) -> None:
-        """All pieces by the monotonic instant `until`; a worker that does not take them in time is ended."""
+        """All pieces by the monotonic instant `until`; a worker that does not take them in time is ended.
+
+        One that stops reading may have said why, so that is left to the next `read`.
+        """
         for piece in pieces:
             rest = memoryview(piece)
             while rest:
@@ -114,7 +117,7 @@ class Sandbox:
                 try:
                     rest = rest[os.write(self._requests, rest[:_PIECE]) :]
                 except BrokenPipeError:
-                    raise self.ended() from None
+                    return
 
     def read(self, count: int, *, until: float) -> bytearray:
         """Exactly `count` bytes by the monotonic instant `until`."""

@@ -35,7 +35,7 @@ _CALLS = """
 # Only until the second filter: the interpreter's own start, its limits, and the second filter itself.
 _START = "execve 59 221, arch_prctl 158 -, set_tid_address 218 96, prctl 157 167, setrlimit 160 164, seccomp 317 277, close_range 436 436"
 # Only until then, and only where the host's root starts the sandbox: the switch to an unused user.
-_SWITCH = "setgroups 116 159, getgroups 115 158, setresuid 117 147, getresuid 118 148, setresgid 119 149, getresgid 120 150"
+_SWITCH = "setgroups 116 159, getgroups 115 158, setresuid 117 147, getresuid 118 148, setresgid 119 149, getresgid 120 150, capset 126 91"
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column in the tables, AUDIT_ARCH_*
 _CLONE3 = 435  # the same on every architecture
@@ -83,6 +83,14 @@ def install(program: bytes, *, machine: str) -> None:
     )
     if result != 0:
         raise OSError(ctypes.get_errno(), "the second system call filter could not be installed")
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, the inheritable ones included, which a switch of user leaves behind."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    version_3, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)  # capset(2)
+    if libc.capset(version_3, nothing) != 0:
+        raise OSError(ctypes.get_errno(), "the sandbox could not give up its capabilities")
 
 
 def _table(machine: str, *listings: str) -> dict[str, int]:

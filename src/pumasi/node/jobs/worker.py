@@ -78,6 +78,7 @@ def _become(user: int) -> None:
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
+    seccomp.drop_capabilities()
     if os.getresuid() != (user, user, user) or os.getresgid() != (user, user, user) or os.getgroups():
         raise SystemExit("the sandbox could not leave the root user")
 
@@ -105,8 +106,8 @@ def _serve_analysis(pipe: _Pipe) -> None:
     table: Frame | None = None
     sys.excepthook = _reporting(pipe)
     while True:
-        header = frames.decode_header(pipe.read, most=frames.MAX_HEADER)
         try:
+            header = frames.decode_header(pipe.read, most=frames.MAX_HEADER)
             arrays = frames.decode_arrays(pipe.read, header)
             if header["kind"] == "load":
                 table = _frame(header, arrays)
@@ -121,6 +122,7 @@ def _serve_analysis(pipe: _Pipe) -> None:
             pipe.fail("invalid", *invalid.reasons)
         except MemoryError:
             pipe.fail("memory")
+            raise SystemExit(1) from None  # what is left of the request would be read as the next one
 
 
 def _frame(header: Mapping[str, Any], arrays: frames.Arrays) -> Frame:
