@@ -20,7 +20,7 @@ import numpy as np
 
 from pumasi.analysis import disguise, newton, sums
 from pumasi.analysis.family import OUTCOMES, deviance, saturated, valid
-from pumasi.analysis.matrix import complete_cases, levels_used, outside
+from pumasi.analysis.matrix import complete_cases, levels_used, numbers_used, outside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,8 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
         case "count":
             partial = [*_counts(cases, question), *outside(frame, design)]
         case "mean":
-            partial = [digit for values in _columns(cases, design) for digit in sums.wide(values)]
+            numbers = [cases.number(name) for name in numbers_used(design)] if state["disguised"] else []
+            partial = [digit for values in [*_columns(cases, design), *numbers] for digit in sums.wide(values)]
         case "spread":
             partial = _spreads(cases, question, state)
         case "start":
@@ -72,8 +73,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     match state["step"]:
         case "count":
             counted = _read_counts(total, question)
-            disguised = not counted["outcome_many"] and not any(counted["many"])
-            return {"step": "mean", "people": counted["people"], "rows": counted["rows"], "disguised": disguised}
+            return {"step": "mean"} | {key: counted[key] for key in ("people", "rows", "disguised", "zero_one")}
         case "mean":
             return _advance_mean(total, question, state)
         case "spread":
@@ -96,7 +96,7 @@ def _columns(cases: Cases, design: dict[str, Any]) -> list[NDArray[np.float64]]:
 
 
 def _many(values: NDArray[np.float64]) -> bool:
-    """More than two different values."""
+    """More than two different values, at this hospital."""
     others = values[values != values[0]] if len(values) else values
     return bool(np.any(others != others[0])) if len(others) else False
 
@@ -106,25 +106,24 @@ def _many(values: NDArray[np.float64]) -> bool:
 
 def _counts(cases: Cases, question: dict[str, Any]) -> list[float]:
     columns = _columns(cases, question["design"])
-    partial: list[float] = [
+    numbers = [cases.number(name) for name in numbers_used(question["design"])]
+    return [
         cases.frame.people(np.ones(cases.rows, dtype=bool)),
         cases.rows,
-        any(sums.too_large(values) for values in columns),
+        any(sums.too_large(values) for values in [*columns, *numbers]),
         not valid(question["family"], cases.outcome),
-        _many(cases.outcome),
+        not valid("binomial", cases.outcome),
+        any(_many(values) for values in [cases.outcome, *numbers]),
+        *(cases.frame.people(values != 0) for values in columns[:-1]),
     ]
-    for values in columns[:-1]:
-        partial += [cases.frame.people(values != 0), _many(values)]
-    return partial
 
 
 def _read_counts(total: Sequence[float], question: dict[str, Any]) -> dict[str, Any]:
     design = question["design"]
     reader = sums.Reader(total)
     counted: dict[str, Any] = {"people": reader.count(), "rows": reader.count()}
-    counted |= {"too_large": reader.flag(), "invalid": reader.flag(), "outcome_many": reader.flag()}
-    pairs = [(reader.count(), reader.flag()) for _ in _predictors(design)]
-    counted |= {"other_than_zero": [people for people, _ in pairs], "many": [many for _, many in pairs]}
+    counted |= {"too_large": reader.flag(), "invalid": reader.flag(), "zero_one": not reader.flag(), "disguised": not reader.flag()}
+    counted["other_than_zero"] = [reader.count() for _ in _predictors(design)]
     counted["outside"] = [name for name in levels_used(design) if reader.flag()]
     reader.end()
     return counted
@@ -161,8 +160,10 @@ def _advance_mean(total: Sequence[float], question: dict[str, Any], state: dict[
     reader = sums.Reader(total)
     means = [reader.wide() / state["rows"] if column["factors"] else 0.0 for column in question["design"]["columns"]]
     outcome_mean = reader.wide() / state["rows"]
+    numbers = numbers_used(question["design"]) if state["disguised"] else []
+    number_means = [reader.wide() / state["rows"] for _ in numbers]
     reader.end()
-    return {**state, "step": "spread", "means": means, "outcome_mean": outcome_mean}
+    return {**state, "step": "spread", "means": means, "outcome_mean": outcome_mean, "number_means": number_means}
 
 
 # 3. spread
@@ -180,7 +181,7 @@ def _spreads(cases: Cases, question: dict[str, Any], state: dict[str, Any]) -> l
     null = np.zeros(cases.rows) if middle is None else deviance(question["family"], cases.outcome, linear=np.full(cases.rows, middle))
     partial += [*sums.wide(null), *sums.wide(saturated(question["family"], cases.outcome))]
     if state["disguised"]:
-        partial += disguise.local_counts(cases, design, means=state["means"], high=cases.outcome > outcome_mean)
+        partial += disguise.local_counts(cases, design, means=state["number_means"], outcome_mean=outcome_mean)
     return partial
 
 
@@ -189,7 +190,8 @@ def _read_spreads(total: Sequence[float], question: dict[str, Any], state: dict[
     reader = sums.Reader(total)
     sides = [(reader.count(), reader.count(), reader.wide()) for _ in [*_predictors(design), "outcome"]]
     spread = {"sides": sides, "null_deviance": reader.wide(), "saturated": reader.wide()}
-    spread["cells"] = [reader.count() for _ in range(2 * len(disguise.cells(design)))] if state["disguised"] else []
+    if state["disguised"]:
+        spread["counts"] = disguise.read(reader, design, means=state["number_means"], outcome_mean=state["outcome_mean"])
     reader.end()
     return spread
 
@@ -201,9 +203,13 @@ def _spread_refusals(total: Sequence[float], question: dict[str, Any], state: di
     reasons = [
         _one_sided(name) for name, (above, below, _) in zip(names, spread["sides"], strict=True) if min(above, below) < terms.smallest_cell
     ]
-    if not state["disguised"]:
+    if not state["disguised"] or not spread["counts"].table:
         return reasons
-    return reasons + disguise.refusals(spread["cells"], design, smallest_cell=terms.smallest_cell)
+    if not state["zero_one"]:
+        reasons.append(
+            f"the outcome '{design['outcome']}' has two values and every predictor has only levels; code the outcome zero and one"
+        )
+    return reasons + disguise.refusals(spread["counts"], design, smallest_cell=terms.smallest_cell)
 
 
 def _advance_spread(total: Sequence[float], question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +232,7 @@ def _advance_spread(total: Sequence[float], question: dict[str, Any], state: dic
     after |= {"null_deviance": spread["null_deviance"], "saturated": spread["saturated"]}
     after |= newton.outcome_scale(question["family"], state["outcome_mean"], spread=_scale(squares, rows=rows), intercept=intercept)
     if state["disguised"]:
-        after["implied_counts"] = disguise.implied(spread["cells"], design, outcome=(above, below))
+        after["implied_counts"] = disguise.implied(spread["counts"], design, outcome=(above, below))
     return after
 
 

@@ -28,6 +28,11 @@ def levels_used(design: dict[str, Any]) -> dict[str, list[str]]:
     return used
 
 
+def numbers_used(design: dict[str, Any]) -> list[str]:
+    """The columns that the design uses as numbers."""
+    return list(dict.fromkeys(one["column"] for column in design["columns"] for one in column["factors"] if "level" not in one))
+
+
 def outside(frame: Frame, design: dict[str, Any]) -> list[float]:
     """1.0 for each category column of the design in which this hospital has a value that nobody agreed to."""
     found = []
@@ -48,6 +53,9 @@ class Cases:
     @property
     def rows(self) -> int:
         return len(self.outcome)
+
+    def number(self, name: str) -> NDArray[np.float64]:
+        return self.factors[name, None].astype(np.float64)
 
     def column(self, factors: list[dict[str, str]], *, within: slice = slice(None)) -> NDArray[np.float64]:
         """One design column: the product of its factors, 1 for the intercept."""

@@ -223,10 +223,11 @@ def _result(question: dict[str, Any], state: dict[str, Any], *, point: list[floa
         "family": family,
         "formula": question["formula"],
         "outcome": design["outcome"],
+        "columns": sorted({design["outcome"], *(one["column"] for column in design["columns"] for one in column["factors"])}),
     }
     if rows != state["people"]:
         result["rows"] = rows
-    if "implied_counts" in state:
+    if state.get("implied_counts"):
         result["implied_counts"] = state["implied_counts"]
     return result
 
