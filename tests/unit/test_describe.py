@@ -1,0 +1,127 @@
+"""A description names what enough people share, and nothing about anybody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pumasi.kernel.errors import Invalid
+from pumasi.kernel.study import ColumnDescription, Dataset
+from pumasi.node.describe import describe
+from pumasi.node.sources import TableSource
+
+
+def described(
+    folder: Path, columns: dict[str, list[str]], *, smallest_cell: int = 3, people: list[str] | None = None
+) -> dict[str, ColumnDescription]:
+    length = len(next(iter(columns.values())))
+    everything = {"no": people or [str(place) for place in range(length)], "name": ["x"] * length, **columns}
+    quoted = {header: ['"' + cell.replace('"', '""') + '"' for cell in cells] for header, cells in everything.items()}
+    text = "\n".join([",".join(quoted), *(",".join(row) for row in zip(*quoted.values(), strict=True))])
+    (folder / "patients.csv").write_text(text, encoding="utf-8")
+    source = TableSource(folder / "patients.csv", "no", ("name",))
+    return describe({"patients": source}, hospital="H", smallest_cell=smallest_cell).tables["patients"].columns
+
+
+def column(kind: str | None, spread: str, *levels: str) -> ColumnDescription:
+    return ColumnDescription.model_validate({"kind": kind, "spread": spread, "levels": list(levels)})
+
+
+def test_the_columns_of_a_table(tmp_path: Path) -> None:
+    found = described(
+        tmp_path,
+        {
+            "sex": ["f", "m"] * 30,
+            "ward": ["3", "10", "2.50"] * 20,
+            "age": [str(40 + place) for place in range(60)],
+            "died": ["TRUE", "false", "False"] * 20,
+            "born": ["1960-05-01", "1961/05/01", "19620501"] * 20,
+            "seen": [f"2024-01-{1 + place % 28:02}" for place in range(60)],
+            "note": [f"free text {place}" for place in range(60)],
+            "gone": ["", "NA"] * 30,
+        },
+    )
+    assert found == {
+        "sex": column("text", "one-or-two", "f", "m"),
+        "ward": column("number", "few", "2.5", "3", "10"),
+        "age": column("number", "many"),
+        "died": column("boolean", "one-or-two", "False", "True"),
+        "born": column("date", "few"),
+        "seen": column("date", "few"),
+        "note": column("text", "many"),
+        "gone": column(None, "one-or-two"),
+    }
+    assert list(found) == ["sex", "ward", "age", "died", "born", "seen", "note", "gone"]
+
+
+def test_a_value_is_named_exactly_from_the_smallest_cell_on(tmp_path: Path) -> None:
+    cells = ["four"] * 4 + ["three"] * 3 + ["two"] * 2
+    numbers = ["4"] * 4 + ["3"] * 3 + ["2"] * 2
+    assert described(tmp_path, {"x": cells, "y": numbers}) == {
+        "x": column("text", "few", "four", "three"),
+        "y": column("number", "few", "3", "4"),
+    }
+    assert described(tmp_path, {"x": cells, "y": numbers}, smallest_cell=5) == {"x": column("text", "few"), "y": column("number", "few")}
+
+
+def test_people_count_and_not_their_rows(tmp_path: Path) -> None:
+    found = described(tmp_path, {"x": ["often"] * 6 + ["shared"] * 3}, people=["1", "1", "1", "1", "2", "2", "1", "2", "3"])
+    assert found == {"x": column("text", "one-or-two", "shared")}
+
+
+def test_a_person_is_the_same_in_either_spelling_and_with_blanks(tmp_path: Path) -> None:
+    assert described(tmp_path, {"x": ["a", "a", "a"]}, people=["가", "가", " 가 "], smallest_cell=2) == {"x": column("text", "one-or-two")}
+
+
+def test_one_number_is_one_level_however_it_is_written(tmp_path: Path) -> None:
+    cells = ["1", "1.0", "+1", "01", "1e0", "0", "-0", "0.0"]
+    assert described(tmp_path, {"x": cells}) == {"x": column("number", "one-or-two", "0", "1")}
+
+
+@pytest.mark.parametrize(
+    ("distinct", "spread"), [(1, "one-or-two"), (2, "one-or-two"), (3, "few"), (50, "few"), (51, "many"), (3000, "many")]
+)
+def test_spread(distinct: int, spread: str, tmp_path: Path) -> None:
+    cells = [str(place) for place in range(distinct)] * 3
+    dates = [f"{1000 + place // 4}-0{1 + place % 4}-01" for place in range(distinct)] * 3
+    found = described(tmp_path, {"number": cells, "text": [f"t{cell}" for cell in cells], "date": dates})
+    assert [one.spread for one in found.values()] == [spread] * 3
+    assert (found["number"].levels == []) is (spread == "many")
+    assert len(found["text"].levels) == distinct  # text is always named, the number of categories does not matter
+    assert found["date"].levels == []
+
+
+def test_long_and_unprintable_text_is_never_named(tmp_path: Path) -> None:
+    long, short = "가" * 301, "가" * 300
+    assert described(tmp_path, {"x": [long, short, "a\nb", "a\u200bb", "ok"] * 3}) == {"x": column("text", "few", "ok", short)}
+
+
+def test_values_are_no_sql(tmp_path: Path) -> None:
+    assert described(tmp_path, {"it's": ["'; DROP TABLE x --"] * 3}) == {"it's": column("text", "one-or-two", "'; DROP TABLE x --")}
+
+
+def test_more_columns_than_one_pass_counts(tmp_path: Path) -> None:
+    found = described(tmp_path, {f"c{place}": [f"v{place}"] * 3 for place in range(70)})
+    assert found == {f"c{place}": column("text", "one-or-two", f"v{place}") for place in range(70)}
+
+
+def test_identifiers_and_the_person_column_are_not_described(tmp_path: Path) -> None:
+    assert set(described(tmp_path, {"x": ["a"] * 3})) == {"x"}
+
+
+def test_a_table_with_nothing_to_describe(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("no\n1\n2\n", encoding="utf-8")
+    dataset = describe({"p": TableSource(tmp_path / "p.csv", "no", ())}, hospital="H", smallest_cell=10)
+    assert dataset == Dataset.model_validate({"hospital": "H", "smallest_cell": 10, "tables": {"p": {"person": "no", "columns": {}}}})
+
+
+def test_the_faults_of_all_tables_come_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("no,x\n1,inf\n", encoding="utf-8")
+    tables = {"a": TableSource(tmp_path / "a.csv", "no", ()), "b": TableSource(tmp_path / "b.csv", "no", ())}
+    with pytest.raises(Invalid) as caught:
+        describe(tables, hospital="H", smallest_cell=10)
+    assert [reason.partition("; ")[0] for reason in caught.value.reasons] == [
+        f"H: table 'a' ({tmp_path / 'a.csv'}): the column 'x' holds an infinite number on line 2",
+        f"H: table 'b' ({tmp_path / 'b.csv'}): there is no such file",
+    ]
