@@ -27,6 +27,7 @@ OTHER_OUTCOMES: list[tuple[str, object]] = [
     ("list /dev", ["null"]),
     ("list /opt", ["pumasi", "python", "site"]),
     ("list /opt/site", ["numpy", "numpy.libs"]),
+    ("packages installed into the interpreter", []),
     ("paths of the host", []),
     ("write /tmp/x", None),
     ("folders to write in", ["/tmp"]),  # there is no output folder, so no link in one either

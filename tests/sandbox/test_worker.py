@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import pumasi
 from pumasi.analysis.frame import Column, Frame
 from pumasi.analysis.methods import KINDS
 from pumasi.kernel.errors import Invalid, Refused
@@ -187,6 +189,18 @@ def test_a_bubblewrap_that_cannot_be_executed_is_refused(monkeypatch: pytest.Mon
         start()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the worker of the host's root is another user than its node")
+def test_an_installation_that_the_worker_cannot_read_is_refused(worker: Worker, tmp_path: Path) -> None:
+    shutil.copytree(Path(pumasi.__file__).parent, tmp_path / "pumasi")
+    (tmp_path / "pumasi/analysis/methods.py").chmod(0o600)
+    code = "from pumasi.node.jobs.sandbox import start\ntry: start()\nexcept Exception as error: print(type(error).__name__, error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (
+        done.stdout.startswith("Refused A job runs as a user without rights, who cannot read this installation")
+        and "chmod -R a+rX" in done.stdout
+    )
+
+
 def test_a_memory_limit_too_small_to_start_is_a_sentence(worker: Worker) -> None:
     with pytest.raises(Fault, match="is its memory limit too small"):
         start(Limits(memory_bytes=24 << 20))
@@ -213,6 +227,8 @@ def test_kill_9_of_the_owner_ends_its_workers(mode: str, command: list[str]) -> 
     with owner:
         seen = json.loads(owner.stdout.readline())
         _check_what_the_host_sees(seen, mode=mode)
+        for processes in seen["processes"]:
+            os.kill(processes[-1], signal.SIGSTOP)  # so that it cannot end itself when its requests end
         parent = int(Path(f"/proc/{seen['processes'][0][0]}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(parent, signal.SIGKILL)
         began = time.monotonic()
@@ -222,7 +238,7 @@ def test_kill_9_of_the_owner_ends_its_workers(mode: str, command: list[str]) -> 
 
 
 def _check_what_the_host_sees(seen: dict[str, Any], *, mode: str) -> None:
-    """Two workers at once, each right, without any capability, behind two filters, and as root under uids that differ."""
+    """Two workers at once, each right, in own namespaces, without capabilities, behind two filters; as root, under uids that differ."""
     assert seen["shares"] == [[3.0, 0.0, 1.0, 2.0]] * 2
     users = set()
     for inside, processes in zip(seen["inside"], seen["processes"], strict=True):
@@ -230,6 +246,9 @@ def _check_what_the_host_sees(seen: dict[str, Any], *, mode: str) -> None:
         assert {inside[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
         assert (inside["NoNewPrivs"], inside["Seccomp"], inside["Seccomp_filters"], inside["Threads"]) == ("1", "2", "2", "1")
         users.add(inside["Uid"].split()[0])
+        own = ["net", "pid", "ipc", "uts", "mnt", "cgroup"] + (["user"] if mode == "ordinary user" else [])
+        shared = [name for name in own if Path(f"/proc/{processes[-1]}/ns/{name}").readlink() == Path(f"/proc/self/ns/{name}").readlink()]
+        assert shared == []
     assert "0" not in users
     assert len(users) == (2 if mode == "root" else 1)
 

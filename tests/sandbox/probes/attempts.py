@@ -70,6 +70,8 @@ text = ctypes.c_char_p(b"/tmp")
 buffer = ctypes.create_string_buffer(512)
 address = ctypes.addressof(buffer)
 
+packages = [os.path.join(os.path.dirname(os.__file__), name) for name in ("site-packages", "dist-packages")]
+
 # network
 attempt("tcp", lambda: socket.create_connection(("127.0.0.1", HOST["port"]), timeout=2))
 attempt("udp", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -87,6 +89,9 @@ attempt("list /", lambda: sorted(os.listdir("/")))
 attempt("list /dev", lambda: os.listdir("/dev"))
 attempt("list /opt", lambda: sorted(os.listdir("/opt")))
 attempt("list /opt/site", lambda: sorted(os.listdir("/opt/site")))
+attempt(
+    "packages installed into the interpreter", lambda: [name for folder in packages if os.path.isdir(folder) for name in os.listdir(folder)]
+)
 for module in ("pydantic", "cryptography", "duckdb", "pip", "pumasi.hub", "pumasi.store", "pumasi.node.sources"):
     attempt(f"import {module}", lambda module=module: importlib.import_module(module))
 attempt("paths of the host", lambda: [word for word in [*sys.argv, *sys.orig_argv, *sys.path, sys.executable] if HOST["marker"] in word])

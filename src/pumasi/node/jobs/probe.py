@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from pumasi.node.jobs import frames
-from pumasi.node.jobs.sandbox import Ending, Limits, Sandbox, describe
+from pumasi.node.jobs.limits import Ending, Limits, describe
+from pumasi.node.jobs.sandbox import Sandbox
 
 _SHOWN = 64 << 10  # characters of output in the text of a report
 _PIECE = 1 << 16

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -25,57 +25,18 @@ from numpy.typing import NDArray
 
 from pumasi.kernel.errors import Invalid, PumasiError, Refused
 from pumasi.node.jobs import frames, seccomp, walls
+from pumasi.node.jobs.limits import Ending, Fault, Limits, Stopped, describe
+
+__all__ = ["ColumnLike", "Ending", "Fault", "Limits", "Sandbox", "Stopped", "Worker", "describe", "start"]
 
 Kind = Literal["analysis", "script"]
-Ending = Literal["exit", "signal", "cpu", "wall", "call", "memory", "output", "malformed", "closed"]
 
 _START_SECONDS = 30.0
 _PIECE = 1 << 20
+_READABLE = "Open Python, numpy and pumasi to all users for reading (chmod -R a+rX)."
 _READY = frames.Schema("ready")
 _LOADED = frames.Schema("loaded")
 _FAILED = frames.Schema("failed", fields=frozenset({"code", "reasons"}))
-
-
-class Fault(PumasiError):
-    """The code inside the sandbox failed or vanished; the sentence names the kind and the line of code, never a value."""
-
-
-class Stopped(Refused):
-    """The node ended a worker that reached a limit or broke the agreed form of answers; `ending` says which."""
-
-    def __init__(self, ending: Ending, *reasons: str) -> None:
-        super().__init__(*reasons)
-        self.ending = ending
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one worker may use over its whole life. `memory_bytes` is address space; `processes` counts threads: no process can be made."""
-
-    cpu_seconds: int = 300
-    memory_bytes: int = 1 << 30
-    wall_seconds: int = 900
-    processes: int = 16
-    file_bytes: int = 32 << 20
-    output_bytes: int = 16 << 20
-
-    def __post_init__(self) -> None:
-        wrong = [one.name for one in fields(self) if type(getattr(self, one.name)) is not int or getattr(self, one.name) < 1]
-        if wrong:
-            raise Invalid(*(f"The limit {name} of a job must be a whole number above zero." for name in wrong))
-
-    def sentences(self) -> list[str]:
-        """The limits in force, one line each, with those that are the same for every job."""
-        return [
-            f"processor time: {self.cpu_seconds} s",
-            f"wall time: {self.wall_seconds} s",
-            f"memory: {_size(self.memory_bytes)} of address space",
-            f"threads: {self.processes}; no second process, no new program",
-            f"files: only in /tmp, {_size(walls.SCRATCH_BYTES)} in all, {_size(self.file_bytes)} each; gone with the job",
-            f"output: {_size(self.output_bytes)}, through one pipe; no output folder",
-            "network, environment, /proc, devices, other processes: none",
-            "host files: the interpreter, numpy and the analysis code, read-only",
-        ]
 
 
 class Sandbox:
@@ -103,13 +64,17 @@ class Sandbox:
 
     @property
     def running(self) -> bool:
-        return self._why is None and self._keeper.is_alive()
+        """False from the moment that anything ended it, even while the kernel is still at it."""
+        with self._lock:
+            return self._why is None and self._keeper.is_alive()
 
     def write(self, pieces: Sequence[bytes | memoryview], *, until: float) -> None:
         """All pieces by the monotonic instant `until`; a worker that does not take them in time is ended.
 
         One that stops reading may have said why, so that is left to the next `read`.
         """
+        if not self.running:
+            raise self.ended()
         for piece in pieces:
             rest = memoryview(piece)
             while rest:
@@ -139,18 +104,21 @@ class Sandbox:
         """End everything inside at once. The first reason given stays."""
         with self._lock:
             self._why = self._why or why
-        self._process.kill()
+            self._process.kill()
 
     def ending(self) -> tuple[Ending, int]:
-        """How it ended, with the exit status or the signal's number; waits for the end."""
+        """How it ended, with the exit status or the signal's number; waits for the end.
+
+        An exit status of 129 to 192 reads as a signal, because that is how bubblewrap passes a signal on.
+        """
         self._keeper.join()
         status = self._process.returncode
-        number = -status if status < 0 else status - 128  # bubblewrap passes on a signal inside as 128 + its number
+        number = -status if status < 0 else status - 128
         if self._why is not None:
             return self._why, max(number, 0)
         if number == signal.SIGXCPU:
             return "cpu", number
-        return ("signal", number) if number > 0 else ("exit", status)
+        return ("signal", number) if 0 < number <= 64 else ("exit", status)
 
     def ended(self) -> PumasiError:
         """Why nothing more comes from this sandbox, as the error to raise."""
@@ -202,6 +170,8 @@ class Sandbox:
             self.close()
             if said[-1].startswith("bwrap:"):
                 raise Refused(f"The sandbox cannot be set up on this machine ({said[-1]}). {walls.INSTALL}") from None
+            if said[-1].startswith("PermissionError: [Errno 13]"):  # host root's worker is another user
+                raise Refused(f"A job runs as a user without rights, who cannot read this installation ({said[-1]}). {_READABLE}") from None
             raise Fault(f"The worker did not start inside the sandbox ({said[-1]}); is its memory limit too small?") from None
 
     def _wait(self, descriptor: int, event: int, *, until: float) -> None:
@@ -316,21 +286,6 @@ def start(limits: Limits | None = None) -> Worker:
     return Worker(Sandbox(limits or Limits(), kind="analysis"))
 
 
-def describe(ending: Ending, limits: Limits) -> str:
-    """The sentence for an ending that a limit or the node caused."""
-    return {
-        "exit": "The job ended by itself.",
-        "signal": "The job was ended by a signal.",
-        "cpu": f"The job used up its {limits.cpu_seconds} s of processor time and was ended.",
-        "wall": f"The job reached its {limits.wall_seconds} s of wall time and was ended.",
-        "call": "The job took longer over one answer than it was given and was ended.",
-        "memory": f"The job needs more than its {_size(limits.memory_bytes)} of memory and was ended.",
-        "output": f"The job wrote more than its {_size(limits.output_bytes)} of output and was ended.",
-        "malformed": "The job broke the agreed form of answers and was ended",
-        "closed": "The worker of this job was closed.",
-    }[ending]
-
-
 def _failure(header: Mapping[str, Any]) -> tuple[str, list[str]]:
     code, reasons = header["code"], header["reasons"]
     if code not in ["fault", "memory", "refused", "invalid"] or not isinstance(reasons, list) or len(reasons) > frames.MAX_REASONS:
@@ -382,10 +337,3 @@ def _readable(descriptor: int, *, seconds: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
-
-
-def _size(count: int) -> str:
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if count >= unit and count % unit == 0:
-            return f"{count // unit} {name}"
-    return f"{count} bytes"
