@@ -1,0 +1,123 @@
+"""Runs a method over hospitals as the nodes do: fixed point in, exact sum out, states as canonical JSON, each recomputed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rfc8785
+import statsmodels.api as sm
+from formulaic import model_matrix
+
+from pumasi.analysis import design, methods, secure
+from pumasi.analysis.frame import Column, Frame, Terms
+
+FAMILIES = {"gaussian": sm.families.Gaussian, "binomial": sm.families.Binomial, "poisson": sm.families.Poisson}
+
+
+def level(value: Any) -> str | None:
+    """A value as agreed levels are written."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, bool | np.bool_ | str):
+        return str(value)
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def frame(table: pd.DataFrame, levels: dict[str, list[str]] | None = None, *, person: str | None = None) -> Frame:
+    columns = {}
+    for name in table.columns:
+        agreed = (levels or {}).get(name, [])
+        values = table[name].to_list()
+        numeric = table[name].dtype.kind in "fiu"
+        codes = None
+        if agreed or not numeric:
+            texts = [level(value) for value in values]
+            codes = np.array([-1 if text is None else agreed.index(text) if text in agreed else -2 for text in texts], dtype=np.int32)
+        numbers = table[name].to_numpy(dtype=np.float64) if numeric else None
+        columns[name] = Column(name=name, numbers=numbers, codes=codes, levels=tuple(agreed))
+    persons = pd.factorize(table[person])[0] if person else np.arange(len(table))
+    return Frame(persons=persons.astype(np.int64), columns=columns)
+
+
+def run(question: dict[str, Any], frames: Sequence[Frame], *, smallest_cell: int = 10) -> dict[str, Any]:
+    """The result, or {"refused": reasons}, either with the number of "rounds"."""
+    method, terms = methods.KINDS[question["kind"]], Terms(smallest_cell=smallest_cell, hospitals=len(frames))
+    state, rounds = method.start(question, terms), 0
+    while state["step"] != "done":
+        rounds += 1
+        partials = [method.local(one, question, state).tolist() for one in frames]
+        total = secure.decode(secure.add(secure.encode(partial, hospitals=len(frames)) for partial in partials))
+        reasons = method.refusals(total, question, state, terms)
+        if len(frames) <= 2:
+            reasons += [reason for partial in partials for reason in method.refusals(partial, question, state, terms)]
+        if reasons:
+            return {"refused": list(dict.fromkeys(reasons)), "rounds": rounds}
+        lead = method.advance(total, question, state, terms)
+        sent = json.loads(rfc8785.dumps(lead))
+        assert methods.agree(method.advance(total, question, state, terms), sent)
+        state = sent
+    return {**(state["result"] if "result" in state else {"refused": state["refused"]}), "rounds": rounds}
+
+
+def split(table: pd.DataFrame, hospitals: int, *, seed: int = 1) -> list[pd.DataFrame]:
+    """Rows dealt to hospitals at random, unevenly; some hospital may get none."""
+    site = np.minimum(np.random.default_rng(seed).geometric(0.4, len(table)) - 1, hospitals - 1)
+    return [table[site == hospital] for hospital in range(hospitals)]
+
+
+def glm(
+    formula: str,
+    family: str,
+    tables: Sequence[pd.DataFrame],
+    *,
+    levels: dict[str, list[str]] | None = None,
+    smallest_cell: int = 10,
+    person: str | None = None,
+) -> dict[str, Any]:
+    agreed = levels or {}
+    kinds = {name: kind_of(tables[0][name]) for name in tables[0].columns}
+    plain = design.compile(formula, kinds=kinds, levels=agreed)
+    assert design.check(plain, kinds, agreed) == []
+    question = {"kind": "glm", "family": family, "formula": formula, "design": plain}
+    return run(question, [frame(table, agreed, person=person) for table in tables], smallest_cell=smallest_cell)
+
+
+def kind_of(column: pd.Series[Any]) -> design.Kind:
+    if column.dtype.kind == "b":
+        return "boolean"
+    return "number" if column.dtype.kind in "fiu" else "text"
+
+
+class Pooled:
+    """The fit of all rows together by statsmodels, on columns scaled by powers of two so that its own rounding does not matter."""
+
+    def __init__(self, formula: str, family: str, table: pd.DataFrame) -> None:
+        matrices = model_matrix(formula, table)
+        outcome, columns = np.asarray(matrices.lhs, dtype=float).ravel(), np.asarray(matrices.rhs, dtype=float)
+        scale = 2.0 ** np.round(np.log2(np.sqrt((columns**2).mean(axis=0))))
+        unit = 2.0 ** np.round(np.log2(np.abs(outcome).max())) if family == "gaussian" else 1.0
+        fit = sm.GLM(outcome / unit, columns / scale, family=FAMILIES[family]()).fit(tol=1e-14, maxiter=200)
+        self.names = list(matrices.rhs.columns)
+        self.coefficients = dict(zip(self.names, fit.params * unit / scale, strict=True))
+        self.standard_errors = dict(zip(self.names, fit.bse * unit / scale, strict=True))
+        self.log_likelihood = fit.llf - len(outcome) * np.log(unit)
+        self.deviance, self.null_deviance = fit.deviance * unit**2, fit.null_deviance * unit**2
+        self.rows, self.df_residual = len(outcome), fit.df_resid
+
+
+def assert_pooled(found: dict[str, Any], pooled: Pooled, *, coefficients: float = 1e-9, errors: float = 1e-6) -> None:
+    """Coefficients to 1e-9 of themselves or of their standard error, whichever is larger."""
+    assert "refused" not in found, found["refused"]
+    assert found["terms"] == pooled.names
+    for name in pooled.names:
+        near = coefficients * max(abs(pooled.coefficients[name]), pooled.standard_errors[name])
+        assert abs(found["coefficients"][name] - pooled.coefficients[name]) <= near, name
+        assert abs(found["standard_errors"][name] / pooled.standard_errors[name] - 1) <= errors, name
+    assert abs(found["log_likelihood"] - pooled.log_likelihood) <= 1e-9 * abs(pooled.log_likelihood)
+    assert abs(found["deviance"] - pooled.deviance) <= 1e-9 * pooled.deviance
+    assert abs(found["null_deviance"] - pooled.null_deviance) <= 1e-9 * pooled.null_deviance
+    assert (found["df_residual"], found["converged"]) == (pooled.df_residual, True)

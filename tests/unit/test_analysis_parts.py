@@ -1,0 +1,107 @@
+"""The small parts under the methods: sums of any size, the solver, the families, people, agreement between nodes, and what is imported."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pumasi.analysis import family, linear, secure, sums
+from pumasi.analysis.frame import Column, Frame
+from pumasi.analysis.methods import agree
+from pumasi.kernel.errors import Invalid
+
+
+def test_people_are_counted_once_however_their_codes_look() -> None:
+    frame = Frame(persons=np.array([7, 7, 900, -3]), columns={})
+    assert frame.people(np.array([True, True, False, True])) == 2
+    assert frame.people_per(np.array([1, 1, 0, -1]), count=3).tolist() == [1, 1, 0]
+    empty = Frame(persons=np.array([], dtype=np.int64), columns={})
+    assert (empty.people(np.array([], dtype=bool)), empty.rows) == (0, 0)
+
+
+def test_a_frame_says_which_column_it_cannot_use() -> None:
+    text = Column("ward", None, np.array([0], dtype=np.int32), ("x",))
+    frame = Frame(persons=np.array([0]), columns={"ward": text, "void": Column("void", None, None, ())})
+    for broken in (
+        lambda: frame.column("age"),
+        lambda: frame.numbers("ward"),
+        lambda: frame.present("void"),
+        lambda: frame.numbers("void"),
+    ):
+        with pytest.raises(Invalid):
+            broken()
+
+
+@pytest.mark.parametrize("scale", [1e-28, 1e-9, 1.0, 1e12, 1e30])
+def test_a_wide_sum_crosses_the_fixed_point_without_loss(scale: float) -> None:
+    parts = [np.random.default_rng(seed).normal(0.1, 1, 500) * scale for seed in range(3)]
+    shares = [secure.encode(sums.wide(part) + sums.wide(part**2), hospitals=3) for part in parts]
+    total = sums.Reader(secure.decode(secure.add(shares)))
+    whole = np.concatenate(parts)
+    assert total.wide() == pytest.approx(math.fsum(whole), rel=1e-13)
+    assert total.wide() == pytest.approx(math.fsum(whole**2), rel=1e-13)
+    total.end()
+    assert sums.fold(sums.wide(np.array([]))) == 0
+
+
+def test_a_total_of_the_wrong_length_is_noticed() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        sums.Reader([1.0]).many(2)
+    with pytest.raises(ValueError, match="longer"):
+        sums.Reader([1.0]).end()
+
+
+def test_the_solver_solves_and_finds_what_depends_on_what() -> None:
+    chance = np.random.default_rng(4)
+    columns = chance.normal(size=(100, 6)) * [1, 1e-6, 1e6, 1, 1, 1]
+    matrix = columns.T @ columns
+    right = chance.normal(size=6)
+    solver = linear.factor(matrix.tolist())
+    assert solver.dependent == []
+    np.testing.assert_allclose(solver.solve(right.tolist()), np.linalg.solve(matrix, right), rtol=1e-6)
+    assert solver.quadratic(right.tolist()) == pytest.approx(right @ np.linalg.solve(matrix, right), rel=1e-6)
+    columns[:, 5] = columns[:, 0] - 2 * columns[:, 3]
+    assert linear.factor((columns.T @ columns).tolist()).dependent == [[0, 3, 5]]
+    columns[:, 1] = 0
+    assert linear.factor((columns.T @ columns).tolist()).dependent == [[1], [0, 3, 5]]
+
+
+def test_unit_deviances_and_saturated_likelihoods() -> None:
+    counts = np.array([0.0, 1, 5, 99, 100, 1e6, 1e12])
+    np.testing.assert_allclose(family.saturated("poisson", counts)[1:5], stats.poisson.logpmf(counts[1:5], counts[1:5]), rtol=1e-9)
+    assert family.saturated("poisson", np.array([0.0]))[0] == 0
+    assert family.saturated("poisson", counts)[6] == pytest.approx(-0.5 * math.log(2 * math.pi * 1e12), rel=1e-12)
+    linear_predictor = np.array([-800.0, -30, 0, 30, 800])
+    ones, zeros = np.ones(5), np.zeros(5)
+    np.testing.assert_allclose(
+        family.deviance("binomial", ones, linear=linear_predictor), [1600, 60, 2 * math.log(2), 2 * math.exp(-30), 0]
+    )
+    np.testing.assert_allclose(
+        family.deviance("binomial", zeros, linear=-linear_predictor), [1600, 60, 2 * math.log(2), 2 * math.exp(-30), 0]
+    )
+    mean, weight = family.fitted("binomial", linear_predictor)
+    assert mean[2] == 0.5 and weight[2] == 0.25 and mean[0] == 0 and mean[4] == 1
+
+
+def test_nodes_agree_to_a_relative_1e_9_and_on_nothing_less() -> None:
+    mine = {"step": "fit", "point": [1.0, 1e-12], "n": 12, "last": None, "flag": True}
+    assert agree(mine, {"step": "fit", "point": [1, 1e-12 * (1 + 1e-10)], "n": 12.0, "last": None, "flag": True})
+    for change in ({"point": [1.0, 1.1e-12]}, {"point": [1.0]}, {"n": 13}, {"last": 0}, {"flag": 1}, {"step": "done"}, {"more": 1}):
+        assert not agree(mine, {**mine, **change})
+    assert not agree({"a": 1}, {"b": 1})
+    assert not agree([1.0], {"0": 1.0})
+    assert not agree(float("nan"), 1.0)
+    assert not agree("1", 1)
+
+
+def test_what_runs_beside_the_data_imports_little() -> None:
+    """The sandbox offers the standard library and numpy; a node checks designs without pandas."""
+    code = "import sys, pumasi.analysis.methods, pumasi.analysis.design as d; d.check({}, {}, {}); print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "numpy" in loaded and "pumasi.analysis.glm" in loaded
+    assert not {name.split(".")[0] for name in loaded} & {"scipy", "pandas", "formulaic", "pydantic", "statsmodels"}
