@@ -1,4 +1,4 @@
-"""Each invariant of the boards and of the permit, broken once: the sentence it is refused with, and that nothing changed (`Story.refusals` checks that)."""
+"""Each invariant of the boards and the permit, broken once: how it is refused, and (in `Story.refusals`) that nothing changed."""
 
 from __future__ import annotations
 

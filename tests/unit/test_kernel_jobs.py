@@ -1,4 +1,4 @@
-"""Each invariant of jobs, of releases and of the end of a case, broken once: the sentence it is refused with, and that nothing changed (`Story.refusals` checks that)."""
+"""Each invariant of jobs, releases and the end of a case, broken once: how it is refused, and that nothing changed."""
 
 from __future__ import annotations
 

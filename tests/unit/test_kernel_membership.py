@@ -1,4 +1,4 @@
-"""Each invariant of the log, of membership and of applications, broken once: the sentence it is refused with, and that nothing changed (`Story.refusals` checks that)."""
+"""Each invariant of the log, membership and applications, broken once: how it is refused, and that nothing changed."""
 
 from __future__ import annotations
 

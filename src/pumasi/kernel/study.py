@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Literal
@@ -141,17 +142,33 @@ def _agree_column(where: str, wanted: ColumnRule, found: list[tuple[str, ColumnD
         reasons.append(f"{where}: the hospitals hold different kinds of value ({told}); correct the files so that they agree")
         return None
     kind: ColumnKind = kinds.pop() if kinds else "text"  # type: ignore[assignment]  # None was taken out above
-    named = list(dict.fromkeys(level for _, description in found for level in description.levels))
-    levels = wanted.levels if wanted.levels is not None else sorted(named, key=level_order(kind))
-    if kind == "boolean":
-        levels = ["False", "True"]
-    if wanted.levels is not None and kind == "number" and any(_number(level) is None for level in levels):
-        reasons.append(f"{where}: the study gives levels that are not numbers, but the hospitals hold numbers")
+    levels = _agree_levels(where, wanted, kind, [level for _, description in found for level in description.levels], reasons)
+    if levels is None:
         return None
-    two = kind == "number" and len(levels) <= 2 and all(description.spread == "one-or-two" for _, description in found) and bool(levels)
+    two = kind == "number" and 1 <= len(levels) <= 2 and all(description.spread == "one-or-two" for _, description in found)
     if kind == "number" and any(description.spread == "many" for _, description in found) and wanted.levels is None:
         levels = []  # a measurement: the few values that one small hospital could name are no categories
-    return AgreedColumn.model_validate({"is": wanted.is_, "keep": None, "kind": kind, "levels": list(levels), "two_valued": two})
+    return AgreedColumn.model_validate({"is": wanted.is_, "keep": None, "kind": kind, "levels": levels, "two_valued": two})
+
+
+def _agree_levels(where: str, wanted: ColumnRule, kind: ColumnKind, named: list[str], reasons: list[str]) -> list[str] | None:
+    """The levels the study gives, in its order, else the sorted union of those described; numbers written in one way, so 1.0 is "1"."""
+    if kind == "boolean":
+        return ["False", "True"]
+    levels = named if wanted.levels is None else wanted.levels
+    if kind == "number":
+        numbers = [number for number in map(_number, levels) if number is not None]
+        if len(numbers) < len(levels):
+            who = "a hospital describes" if wanted.levels is None else "the study gives"
+            reasons.append(f"{where}: {who} levels that are not numbers, but the hospitals hold numbers")
+            return None
+        levels = [level_text(number) for number in numbers]
+    if wanted.levels is None:
+        return sorted(set(levels), key=level_order(kind))
+    if len(set(levels)) < len(levels):
+        reasons.append(f"{where}: the study gives the same level twice")
+        return None
+    return list(levels)
 
 
 def _who(found: list[tuple[str, ColumnDescription]], kinds: AbstractSet[ColumnKind | None]) -> str:
@@ -160,9 +177,10 @@ def _who(found: list[tuple[str, ColumnDescription]], kinds: AbstractSet[ColumnKi
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def level_order(kind: ColumnKind) -> Callable[[str], tuple[float, str]]:
@@ -172,12 +190,12 @@ def level_order(kind: ColumnKind) -> Callable[[str], tuple[float, str]]:
 
 def level_text(value: float) -> str:
     """How a number is written as a level: 1.0 -> "1", 0.5 -> "0.5"."""
-    return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
+    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(float(value))
 
 
 def level_value(level: str, kind: ColumnKind) -> str | int | float | bool:
     """The JSON value of a level of a column of this kind."""
     if kind == "number":
         number = float(level)
-        return int(number) if number == int(number) else number
+        return int(number) if number.is_integer() and abs(number) < 2**53 else number
     return level == "True" if kind == "boolean" else level
