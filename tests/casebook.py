@@ -270,8 +270,9 @@ class Casebook:
             code=sha256(b"code"),
             questions=[
                 {"name": "who", "kind": "table", "table": "patients", "by": ["death14"]},
-                {"name": "model", "kind": "glm", "table": "patients", "design": {
-                    "outcome": "death14", "columns": [{"factors": []}, {"factors": [{"column": "age"}]}],
+                {"name": "model", "kind": "glm", "table": "patients", "family": "binomial", "formula": "death14 ~ age", "design": {
+                    "outcome": "death14",
+                    "columns": [{"name": "Intercept", "factors": []}, {"name": "age", "factors": [{"column": "age"}]}],
                 }},
             ],
         )  # fmt: skip

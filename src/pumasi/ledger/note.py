@@ -13,12 +13,12 @@ import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pumasi.kernel.envelope import b64, unb64
 from pumasi.kernel.errors import Invalid, Tampered
 from pumasi.ledger.tree import verify_inclusion
+from pumasi.ledger.verify import signature_holds  # one acceptance rule for signatures on notes, the reader's
 
 LOG, COSIGNER = 0x01, 0x04  # signature types: Ed25519, timestamped Ed25519 cosignature
 KINDS = {LOG: "log", COSIGNER: "cosigner"}
@@ -121,11 +121,7 @@ class SignatureLine:
             if self.time >= 1 << 63:
                 return False
             message, signature = f"cosignature/v1\ntime {self.time}\n{body}".encode(), signature[8:]
-        try:
-            Ed25519PublicKey.from_public_bytes(vkey.public).verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
+        return signature_holds(vkey.public, signature, message)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -98,7 +99,15 @@ def unbase64(text: Any, size: int | None = None) -> bytes:
     return data
 
 
+# The y of the points of small order on edwards25519, also as encoded above the prime: RFC 8032 lets anybody sign under them.
+_PRIME, _ORDER_8 = 2**255 - 19, 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+WEAK = {0, 1, _ORDER_8, _PRIME - _ORDER_8, _PRIME - 1, _PRIME, _PRIME + 1}
+
+
 def signature_holds(key: bytes, signature: bytes, message: bytes) -> bool:
+    """Ed25519 as OpenSSL checks it (RFC 8032 5.1.7, without the cofactor); a weak key signs nothing."""
+    if int.from_bytes(key, "little") % 2**255 in WEAK:
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except InvalidSignature:
@@ -132,6 +141,18 @@ def text(pattern: str, *, printable: bool = False) -> Shape:
     )
 
 
+def moment(pattern: str) -> Shape:
+    """A day or an instant that the calendar knows."""
+
+    def holds(value: Any) -> bool:
+        try:
+            return text(pattern)(value) and bool(datetime.fromisoformat(value))
+        except ValueError:
+            return False
+
+    return holds
+
+
 def one_of(*choices: str) -> Shape:
     return lambda value: isinstance(value, str) and value in choices
 
@@ -160,12 +181,14 @@ def anything(value: Any) -> bool:
     return True
 
 
+TEXT: Shape = text("(?s:.*)")
+
 CONSORTIUM = "consortium"
 MEMBER = text(r"[^@|/\\\x00-\x1f]{1,64}", printable=True)
 PERSON = text(r"[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}", printable=True)
 LINE = text(r"(?s:.{1,300})", printable=True)
 ID, HASH, KEY = text(r"[0-9a-f]{32}"), text(r"[0-9a-f]{64}"), text(r"[A-Za-z0-9+/]{43}=")
-DAY, INSTANT = text(r"\d{4}-\d\d-\d\d"), text(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+DAY, INSTANT = moment(r"[0-9]{4}(-[0-9]{2}){2}"), moment(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z")
 COUNT, ONE_UP, FLAG = number(0), number(1), (lambda value: isinstance(value, bool))
 MEDICAL = ("hospital", "tertiary-hospital")
 MEMBER_KIND = one_of("coordinator", "platform", *MEDICAL, "company", "public-agency", "research-institute")
@@ -179,9 +202,9 @@ COLUMN_CLASS, KEEP = one_of("identifier", "quasi", "sensitive", "plain"), option
 FAILURE = one_of("permit", "missing-hospital", "restarted", "disagreement", "tampered", "sandbox", "source", "fault")
 
 BUNDLE: Fields = {
-    "format": one_of("pumasi bundle v1"), "case": ID, "checkpoint": text(r"(?s:.*)"),
-    "entries": many(record({"index": COUNT, "event": anything, "proof": many(text(".*"))}), least=1),
-    "heads": many(record({"size": ONE_UP, "root": HASH, "proof": many(text(".*"))})),
+    "format": one_of("pumasi bundle v1"), "case": ID, "checkpoint": TEXT,
+    "entries": many(record({"index": COUNT, "event": anything, "proof": many(TEXT)}), least=1),
+    "heads": many(record({"size": ONE_UP, "root": HASH, "proof": many(TEXT)})),
     "documents": mapping(HASH, record({"salt": HASH, "body": anything})),
 }  # fmt: skip
 
@@ -243,8 +266,19 @@ MANIFEST: Fields = {
 }  # fmt: skip
 JOB: Fields = {
     "job": ID, "case": ID, "applicant": PERSON, "applicant_box": KEY, "permits": mapping(MEMBER, HASH, least=1), "lead": MEMBER,
-    "smallest_cell": ONE_UP, "code": HASH, "questions": many(mapping(text("(?s:.*)"), anything), least=1),
+    "smallest_cell": ONE_UP, "code": HASH, "questions": many(mapping(TEXT, anything), least=1),
 }  # fmt: skip
+COLUMNS, FACTOR = many(TEXT, least=1), {"column": TEXT}
+DESIGN: Fields = {
+    "outcome": TEXT,
+    "columns": many(lambda value: isinstance(value, dict) and many(
+        lambda factor: record(FACTOR)(factor) or record(FACTOR | {"level": anything})(factor))(value.get("factors")), least=1),
+}  # fmt: skip
+QUESTIONS: dict[str, Fields] = {
+    "table": {"name": anything, "kind": ANALYSIS, "table": TEXT, "by": COLUMNS},
+    "describe": {"name": anything, "kind": ANALYSIS, "table": TEXT, "columns": COLUMNS},
+    "glm": {"name": anything, "kind": ANALYSIS, "table": TEXT, "family": anything, "formula": anything, "design": record(DESIGN)},
+}
 CERTIFICATE: Fields = {
     "case": ID, "hospital": MEMBER, "permit": HASH, "legal_basis": LEGAL_BASIS, "algorithm": LINE, "method": LINE, "objects": COUNT,
     "bytes": COUNT, "attempts": ONE_UP, "failures": COUNT, "residual": COUNT, "released": many(HASH), "not_covered": many(LINE),
@@ -438,7 +472,7 @@ CASE_MOVES = {
 PERMIT_MOVES = {
     ("in review", "VoteCommitted"): "in review", ("in review", "VoteOpened"): "in review", ("in review", "IrbDecided"): "in review",
     ("in review", "PermitAuthorised"): "authorised", ("authorised", "PermitIssued"): "in force",
-    ("in force", "WorkspaceOpened"): "open", ("open", "JobSubmitted"): "open",
+    ("in force", "WorkspaceOpened"): "open", ("open", "OutputSealed"): "open", ("open", "Released"): "open",
     ("in force", "PermitEnded"): "ended", ("open", "PermitEnded"): "ended",
     ("ended", "KeyShareDestroyed"): "ended", ("ended", "WorkspaceDestroyed"): "destroyed", ("destroyed", "KeyShareDestroyed"): "destroyed",
 }  # fmt: skip
@@ -526,8 +560,16 @@ class Job:
     document: dict[str, Any]
     at: dict[str, Output]
 
-    def stopped(self) -> tuple[bool, str]:
-        return all(output.state != "failed" for output in self.at.values()), "the job failed at one of its hospitals"
+    @property
+    def states(self) -> set[str]:
+        return {output.state for output in self.at.values()}
+
+    @property
+    def is_running(self) -> bool:
+        return "running" in self.states and "failed" not in self.states
+
+    def not_failed(self) -> tuple[bool, str]:
+        return "failed" not in self.states, "the job failed at one of its hospitals"
 
 
 class History:
@@ -537,7 +579,7 @@ class History:
         self.case, self.documents, self.used = case, documents, set[str]()
         self.state, self.submitted, self.application = "-", dict[str, Any](), dict[str, Any]()
         self.founded, self.members, self.people = dict[str, Any](), dict[str, Party](), dict[str, Party]()
-        self.described, self.sides, self.jobs = set[str](), dict[str, Side](), dict[str, Job]()
+        self.described, self.sides, self.jobs, self.votes = set[str](), dict[str, Side](), dict[str, Job](), set[str]()
         self.chains, self.counts = dict[tuple[str, str], tuple[int, str | None, str]](), Counter[str]()
 
     def follow(self, entry: Entry) -> None:
@@ -627,14 +669,15 @@ class History:
     # membership
 
     def on_LogFounded(self, event: dict[str, Any]) -> None:
-        need((not self.founded, "the log was founded before"), self.in_consortium(event))
+        need((not self.founded, "the log was founded before"), self.in_consortium(event), self.is_no_person(event))
         self.founded = event
         self.members[event["author"]] = Party(event["key"], "coordinator", event["author"], admitted=True)
 
     def on_MemberApplied(self, event: dict[str, Any]) -> None:
         need(
             self.in_consortium(event),
-            self.is_new_key(event),
+            self.is_no_person(event),
+            self.are_new_keys(event["key"], event["cosigner"]),
             (event["author"] not in self.members, "the member has applied before"),
             (event["kind"] != "coordinator", "a log has one coordinating body"),
         )
@@ -648,7 +691,7 @@ class History:
     def on_PersonEnrolled(self, event: dict[str, Any]) -> None:
         need(
             self.in_consortium(event),
-            self.is_new_key(event),
+            self.are_new_keys(event["key"]),
             (event["person"].partition("@")[2] == event["author"], "a member enrols its own people only"),
             (event["person"] not in self.people, "the person is enrolled already"),
             ("researcher" not in event["roles"] or set(event["roles"]) == {"researcher"}, "researcher goes with no other role"),
@@ -662,9 +705,14 @@ class History:
     def in_consortium(self, event: dict[str, Any]) -> tuple[bool, str]:
         return event["case"] == CONSORTIUM, f"{event['type']} belongs to the consortium's case"
 
-    def is_new_key(self, event: dict[str, Any]) -> tuple[bool, str]:
-        known = [party.key for party in (*self.members.values(), *self.people.values())]
-        return event["key"] not in known, "the key belongs to somebody else"
+    def is_no_person(self, event: dict[str, Any]) -> tuple[bool, str]:
+        return "@" not in event["author"], "this is the name of a person, not of a member"
+
+    def are_new_keys(self, *keys: str | None) -> tuple[bool, str]:
+        """One key is one party, or one cosignature would count twice."""
+        parties = [*self.members.values(), *self.people.values()]
+        known = {self.founded["log_key"], *(party.key for party in parties), *(party.cosigner for party in parties)} - {None}
+        return known.isdisjoint(keys), "the key belongs to somebody else"
 
     # application and permit
 
@@ -688,7 +736,7 @@ class History:
         need(
             (self.application["case"] == self.case, "the application document belongs to another case"),
             (self.application["applicant"] == event["author"], "the application document names another applicant"),
-            (self.application["hospitals"] == hospitals, "the application document names other hospitals"),
+            (sorted(self.application["hospitals"]) == sorted(hospitals), "the application document names other hospitals"),
             (self.application["smallest_cell"] == event["smallest_cell"], "the application document has another smallest cell"),
         )
         self.state, self.submitted = "submitted", event
@@ -703,8 +751,10 @@ class History:
             (event["subject"] == board.subject, "the vote is about something else than what is under review"),
             (event["author"] not in board.committed, "this person has voted already"),
             (len(board.committed) < board.quorum, "the quorum has voted; votes are being opened"),
+            (event["vote"] not in self.votes, "the vote repeats a commitment that somebody has made"),
         )
         board.committed[event["author"]] = event["vote"]
+        self.votes.add(event["vote"])
 
     def on_VoteOpened(self, event: dict[str, Any]) -> None:
         board, asked = self.board_of(event), self.submitted["smallest_cell"]
@@ -787,6 +837,7 @@ class History:
         ready = [hospital for hospital in hospitals if hospital in self.sides and self.sides[hospital].state == "open"]
         need(
             (event["job"] not in self.jobs, "the job was submitted before"),
+            (not any(job.is_running for job in self.jobs.values()), "another job of the case is still running"),
             (event["lead"] in hospitals, "the lead node takes part in the job"),
             (len(set(hospitals)) == len(hospitals), "a hospital is named twice"),
             (ready == hospitals, "a hospital of the job has no permit in force with a workspace"),
@@ -805,11 +856,10 @@ class History:
         self.jobs[event["job"]] = Job(job, {hospital: Output() for hospital in hospitals})
 
     def on_OutputSealed(self, event: dict[str, Any]) -> None:
-        hospital, side = self.side_of(event)
-        job, output = self.output_of(event)
+        (hospital, side), (job, output) = self.moving(event), self.output_of(event)
         permit, questions = side.permit, job.document["questions"]
         need(
-            job.stopped(),
+            job.not_failed(),
             (all(other.digest in ("", event["output"]) for other in job.at.values()), "the hospitals of one job seal one output"),
             (set(job.at) <= set(permit["hospitals"]), f"the permit of {hospital} does not foresee all hospitals of the job"),
             (job.document["smallest_cell"] >= permit["smallest_cell"], f"the permit of {hospital} asks for larger cells than the job"),
@@ -823,12 +873,12 @@ class History:
         output.state = "failed"
 
     def on_Released(self, event: dict[str, Any]) -> None:
-        _, side = self.side_of(event)
-        job, output = self.output_of(event)
+        (_, side), (job, output) = self.moving(event), self.output_of(event)
         by_people = output.board.approved and event["reviewers"] == sorted(output.board.opened)
-        automatic = side.issued["release"] == "automatic-if-clear" and output.findings == "clear" and event["reviewers"] == []
+        untouched = event["reviewers"] == [] and not output.board.committed  # once one person looks, two decide
+        automatic = side.issued["release"] == "automatic-if-clear" and output.findings == "clear" and untouched
         need(
-            job.stopped(),
+            job.not_failed(),
             (event["output"] == output.digest, "a release names what was reviewed"),
             (by_people or automatic, "two people of the hospital have not both approved this output"),
             (all(other.digest == event["output"] for other in job.at.values()), "not every hospital of the job has sealed this output"),
@@ -924,15 +974,23 @@ def _is_covered(permitted: dict[str, Any], asked: dict[str, Any]) -> bool:
     )
 
 
+def _columns_of(question: dict[str, Any]) -> list[str]:
+    """Every column that a question reads."""
+    design = question.get("design", {"outcome": None, "columns": []})
+    factors = [factor["column"] for product in design["columns"] for factor in product["factors"]]
+    return [*question.get("by", []), *question.get("columns", []), *factors, *([design["outcome"]] if design["columns"] else [])]
+
+
 def _may_ask(question: dict[str, Any], permit: dict[str, Any]) -> bool:
     """Whether a permit covers a question: its kind, its table and every column it reads."""
-    try:
-        design = question.get("design") or {}
-        read = [*question.get("by", []), *question.get("columns", []), *([design["outcome"]] if "outcome" in design else [])]
-        read += [factor["column"] for column in design.get("columns", []) for factor in column["factors"]]
-        return question["kind"] in permit["kinds"] and set(read) <= set(permit["tables"][question["table"]]["columns"])
-    except (AttributeError, KeyError, TypeError):
-        return False
+    kind, table = question.get("kind"), question.get("table")
+    known = isinstance(kind, str) and kind in QUESTIONS and record(QUESTIONS[kind])(question)
+    return (
+        known
+        and kind in permit["kinds"]
+        and table in permit["tables"]
+        and {*_columns_of(question)} <= {*permit["tables"][table]["columns"]}
+    )
 
 
 # --- 7. the verdict --------------------------------------------------------------------------------------------------
