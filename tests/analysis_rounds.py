@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import rfc8785
 import statsmodels.api as sm
 from formulaic import model_matrix
 
 from pumasi.analysis import design, methods, secure
 from pumasi.analysis.frame import Column, Frame, Terms
+from pumasi.kernel.envelope import canonical, parse_canonical
 
 FAMILIES = {"gaussian": sm.families.Gaussian, "binomial": sm.families.Binomial, "poisson": sm.families.Poisson}
 
@@ -57,7 +56,7 @@ def run(question: dict[str, Any], frames: Sequence[Frame], *, smallest_cell: int
         if reasons:
             return {"refused": list(dict.fromkeys(reasons)), "rounds": rounds}
         lead = method.advance(total, question, state, terms)
-        sent = json.loads(rfc8785.dumps(lead))
+        sent = parse_canonical(canonical(lead))
         assert methods.agree(method.advance(total, question, state, terms), sent)
         state = sent
     return {**(state["result"] if "result" in state else {"refused": state["refused"]}), "rounds": rounds}

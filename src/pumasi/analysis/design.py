@@ -144,7 +144,11 @@ def compile(formula: str, *, kinds: Mapping[str, str], levels: Mapping[str, Sequ
         raise Invalid(f"the formula {formula!r} leaves a model without any column; name at least one")
     if len(columns) > MOST_COLUMNS or any(len(column["factors"]) > MOST_FACTORS for column in columns):
         raise Invalid(f"the formula {formula!r} asks for more than {MOST_COLUMNS} columns or {MOST_FACTORS} factors; ask for less at once")
-    return {"outcome": outcome.text, "columns": columns}
+    plain = {"outcome": outcome.text, "columns": columns}
+    refused = check(plain, kinds, levels)
+    if refused:
+        raise Invalid(*refused)
+    return plain
 
 
 def _tokens(formula: str) -> list[_Token]:
