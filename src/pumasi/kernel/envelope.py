@@ -42,7 +42,7 @@ def parse_canonical(data: bytes) -> Any:
 def _integer(digits: str) -> int | float:
     """RFC 8785 writes doubles below 10^21 without an exponent: what an integer could not hold exactly was a double."""
     value = int(digits)
-    return value if abs(value) < 2**53 else float(value)
+    return value if abs(value) < 2**53 else float(digits)
 
 
 def _no_constants(name: str) -> NoReturn:
