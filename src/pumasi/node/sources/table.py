@@ -79,6 +79,10 @@ class SourceTable:
         present = ", ".join(f"{values.present(f'c{place}', self._missing[place])} AS c{place}" for place in places)
         return f"(SELECT {present} FROM (SELECT {trimmed} FROM ({self._reader.relation})))"
 
+    @property
+    def rows(self) -> int:
+        return self._reader.rows
+
     def sql(self, column: str) -> str:
         """The name of a column in `relation`; the header's own names never reach SQL."""
         return f"c{self._reader.columns.index(column)}"
