@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pumasi.hub.log import Sequencer
 from pumasi.kernel import event as ev
 from pumasi.kernel.world import BoardCase, Case, Person, World
-
-from pumasi.hub.log import Sequencer  # isort: skip
 
 
 def inbox(world: World, person: Person) -> list[dict[str, Any]]:
@@ -72,6 +71,7 @@ def case_view(case: Case) -> dict[str, Any]:
                     "state": here.state,
                     "output": here.output,
                     "failure": here.failure,
+                    "waited_for": here.waited_for,
                     "decision": here.airlock.decision if here.airlock else None,
                     "reviewers": sorted(here.airlock.opened) if here.airlock else [],
                 }

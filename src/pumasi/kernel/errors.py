@@ -1,10 +1,10 @@
-"""The four ways something is not done. Each carries all its reasons, in sentences for the person who reads them."""
+"""The ways something is not done. Each carries all its reasons, in sentences for the person who reads them."""
 
 from __future__ import annotations
 
 
 class PumasiError(Exception):
-    """Base of the four; `exit_code` is what the command line ends with."""
+    """Base of all; `exit_code` is what the command line ends with."""
 
     exit_code = 1
 
@@ -35,6 +35,10 @@ class Tampered(PumasiError):
     """A signature, hash or proof does not hold: somebody changed something."""
 
     exit_code = 1
+
+
+class Unreachable(PumasiError):
+    """The other side does not answer. Nothing is known about whether it heard; every request may be sent again."""
 
 
 def refuse_if(*reasons: str | None) -> None:

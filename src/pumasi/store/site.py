@@ -168,8 +168,7 @@ class Site:
             db.execute(upsert(notes).values(key=key, value=value).on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
     def noted(self, key: str) -> bytes | None:
-        with self._reader.connect() as db:
-            return db.execute(select(notes.c.value).where(notes.c.key == key)).scalar()
+        return read_note(self.engine, key)
 
     def forget(self, prefix: str) -> int:
         """Erase the notes whose key begins with `prefix`; how many there were."""
@@ -181,3 +180,9 @@ class Site:
 
 def keep_document(db: Connection, document: Document) -> None:
     db.execute(upsert(documents).values(commitment=document.commitment, data=document.data).on_conflict_do_nothing())
+
+
+def read_note(engine: Engine, key: str) -> bytes | None:
+    """One note of a party, without replaying its log."""
+    with reader(engine).connect() as db:
+        return db.execute(select(notes.c.value).where(notes.c.key == key)).scalar()

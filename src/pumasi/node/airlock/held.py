@@ -6,9 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Engine
+
 from pumasi.kernel.envelope import b64, sha256, unb64
 from pumasi.kernel.errors import NotFound, Tampered
-from pumasi.store.site import Site
+from pumasi.store.site import Site, read_note
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,11 @@ def hold(site: Site, output: HeldOutput) -> None:
     site.note(_key(output.case, output.job), json.dumps(value).encode())
 
 
-def held(site: Site, case: str, job: str) -> HeldOutput:
+def held(engine: Engine, case: str, job: str) -> HeldOutput:
     """The output as it was kept; `Tampered` when its bytes are not the ones that were sealed."""
-    value = site.noted(_key(case, job))
+    value = read_note(engine, _key(case, job))
     if value is None:
-        raise NotFound(f"{site.id} holds no output of job {job[:8]}…; it was never sealed here, or is destroyed")
+        raise NotFound(f"this node holds no output of job {job[:8]}…; it was never sealed here, or is destroyed")
     kept = json.loads(value)
     output = HeldOutput(case, job, kept["hospitals"], unb64(kept["data"]), unb64(kept["share"]), kept["findings"], kept["known"])
     if output.digest != kept["digest"]:

@@ -1,0 +1,193 @@
+"""The commands of people: a key, an inbox, votes, signatures, reviews; members without a node; studies."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+people = typer.Typer()
+key_app = typer.Typer(no_args_is_help=True, help="A key of your own.")
+member_app = typer.Typer(no_args_is_help=True, help="Members without a node: companies, the platform company, agencies.")
+ledger_app = typer.Typer(no_args_is_help=True, help="The shared log, seen from your side.")
+study_app = typer.Typer(no_args_is_help=True, help="A researcher's studies.")
+
+Home = Annotated[Path, typer.Option(envvar="PUMASI_HOME", help="Your own folder (or PUMASI_HOME).")]
+Reason = Annotated[str, typer.Option(help="In your own words; it stays in your folder, the log gets a commitment.")]
+Approve = Annotated[bool, typer.Option("--approve/--reject", help="Your decision.")]
+
+
+def _home(folder: Path) -> Any:
+    from pumasi.client.home import Home as Folder
+
+    return Folder(folder)
+
+
+@key_app.command("new")
+def key_new(
+    home: Home,
+    id: Annotated[str, typer.Option(help="Who you are in the log: someone@member, or a member's name.")],
+    hub: Annotated[str, typer.Option(help="The hub's address.")],
+    hub_cert: Annotated[Path, typer.Option(help="The hub's certificate.")],
+) -> None:
+    """Make your folder with a key that never leaves it, and card.json for the member that enrols you."""
+    from pumasi.client.home import Home as Folder
+
+    folder = Folder.new(home, id=id, hub=hub, certificate=hub_cert)
+    (home / "card.json").write_text(json.dumps(folder.card(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    typer.echo(f"Your folder is {home}. Give {home / 'card.json'} to the member that enrols you.")
+
+
+@member_app.command("join")
+def member_join(
+    home: Home,
+    kind: Annotated[str, typer.Option(help="platform, company, public-agency, research-institute, hospital or tertiary-hospital")],
+) -> None:
+    """Apply for membership with the key in HOME; the coordinating body admits."""
+    from pumasi.kernel import event as ev
+    from pumasi.kernel.event import CONSORTIUM
+
+    party = _home(home)
+    party.record(ev.MemberApplied, case=CONSORTIUM, kind=kind, key=party.keys.public, box=party.keys.box_public, cosigner=None)
+    typer.echo(f"{party.id} applies for membership.")
+
+
+@member_app.command("enrol")
+def member_enrol(
+    home: Home, card: Path, role: Annotated[list[str], typer.Option(help="researcher, drb, irb, steward or checker; may be repeated")]
+) -> None:
+    """Vouch for a person of this member."""
+    from pumasi.kernel import event as ev
+    from pumasi.kernel.event import CONSORTIUM
+
+    party, person = _home(home), json.loads(card.read_text(encoding="utf-8"))
+    party.record(ev.PersonEnrolled, case=CONSORTIUM, roles=role, **{key: person[key] for key in ("person", "key", "box")})
+    typer.echo(f"{person['person']} is enrolled.")
+
+
+@people.command()
+def inbox(home: Home) -> None:
+    """What waits for your decision, one line each."""
+    from pumasi.client import board
+
+    party = _home(home)
+    items = board.inbox(party)
+    for item in items:
+        study = board.application(party, item["application"])
+        job = f" {item['job']}" if "job" in item else ""
+        typer.echo(
+            f"{item['do']:<7} {item['case']}{job}  {study.title} ({study.purpose}, smallest cell {study.smallest_cell}, asked by {study.applicant})"
+        )
+    if not items:
+        typer.echo("Nothing waits for you.")
+
+
+@people.command()
+def vote(
+    home: Home,
+    case: str,
+    approve: Approve,
+    reason: Reason = "",
+    smallest_cell: Annotated[int | None, typer.Option(help="Raise the smallest cell that results may show.")] = None,
+    exempt: Annotated[bool, typer.Option("--exempt", help="Ethics board: the study needs no ethics review.")] = False,
+) -> None:
+    """Vote on an application: blind on a data review board, decisive as the ethics board's officer."""
+    from pumasi.client import board
+
+    party = _home(home)
+    awaited = {item["board"] for item in board.inbox(party) if item["case"] == case and item["do"] == "vote"}
+    if "irb" in awaited:
+        board.decide(party, case, decision="exempt" if exempt else "approved" if approve else "rejected", reason=reason)
+        typer.echo("The ethics board's decision is recorded.")
+    else:
+        board.vote(party, case, decision="approve" if approve else "reject", reason=reason, smallest_cell=smallest_cell)
+        typer.echo("Your vote is committed; it is opened once the quorum has voted (run `pumasi inbox` again then).")
+
+
+@people.command()
+def sign(
+    home: Home, case: str, revoke: Annotated[bool, typer.Option("--revoke", help="End the hospital's permit instead.")] = False
+) -> None:
+    """As data steward: let your hospital's node sign the permit, or revoke the one it signed."""
+    from pumasi.client import board
+
+    (board.revoke if revoke else board.sign)(_home(home), case)
+    typer.echo("The permit is revoked; the node destroys its workspace." if revoke else "Signed; the node issues the permit.")
+
+
+@study_app.command("run")
+def study_run(
+    study: Annotated[Path, typer.Argument(help="study.toml")],
+    hub: Annotated[str, typer.Option(help="The hub's address.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the outcome here; the case bundle goes beside it.")] = None,
+    home: Annotated[Path | None, typer.Option(envvar="PUMASI_HOME", help="Your folder; by default the one you use with this hub.")] = None,
+) -> None:
+    """Apply, wait for permits, compute, wait for the releases, end the study, and write outcome and case bundle."""
+    from pumasi.client import outcome, studyfile
+    from pumasi.client.home import Home as Folder
+
+    found = studyfile.read(study)
+    party = Folder(home or folder_for(hub))
+    target = json_file or Path(f"{study.stem}.outcome.json")
+    result = outcome.run(party, found, bundle=target.with_suffix(".bundle.json"), progress=lambda line: typer.echo(f"  {line}"))
+    outcome.write(result, target)
+    typer.echo(outcome.text(result))
+    typer.echo(f"\nOutcome: {target}\nCase bundle: {result['bundle']} (check it with `pumasi verify {result['bundle']}`)")
+    raise typer.Exit(outcome.exit_code(result))
+
+
+@ledger_app.command("show")
+def ledger_show(home: Home, case: Annotated[str | None, typer.Option(help="Only this case, or 'consortium'.")] = None) -> None:
+    """The log's events, one line each."""
+    from pumasi.client import ledger
+
+    for line in ledger.show(_home(home), case=case):
+        typer.echo(line)
+
+
+@ledger_app.command("prove")
+def ledger_prove(home: Home, index: int, out: Annotated[Path | None, typer.Option(help="Write the proof here.")] = None) -> None:
+    """An offline proof that one entry is in the log (C2SP tlog-proof)."""
+    from pumasi.client import ledger
+
+    proof = ledger.prove(_home(home), index)
+    typer.echo(proof, nl=False) if out is None else out.write_text(proof, encoding="utf-8")
+
+
+@ledger_app.command("check")
+def ledger_check(home: Home) -> None:
+    """Copy the whole log, replay every rule, and check the newest final checkpoint against it."""
+    from pumasi.client import ledger
+
+    for line in ledger.check(_home(home)):
+        typer.echo(line)
+
+
+def identities_file() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "pumasi" / "identities.toml"
+
+
+def folder_for(hub: str) -> Path:
+    """The folder this user acts from at a hub."""
+    from pumasi.kernel.errors import Invalid
+
+    path = identities_file()
+    known = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if hub not in known:
+        raise Invalid(f"no folder of yours is known for {hub}; give --home FOLDER, or set PUMASI_HOME")
+    return Path(known[hub])
+
+
+def remember(hub: str, folder: Path) -> None:
+    """Act from `folder` at this hub from now on."""
+    path = identities_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known[hub] = str(folder)
+    lines = [f"{json.dumps(url)} = {json.dumps(where, ensure_ascii=False)}" for url, where in sorted(known.items())]
+    path.write_text("# Which folder you act from at which hub.\n" + "\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,105 @@
+"""A whole study in one go, and its outcome as one object for people and programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from pumasi.client import study as studies
+from pumasi.client.home import Home
+from pumasi.client.study import Progress, Released, Study
+from pumasi.client.studyfile import StudyFile
+from pumasi.ledger import note
+
+
+def run(home: Home, study: StudyFile, *, bundle: Path, progress: Progress) -> dict[str, Any]:
+    """Application to case bundle; the outcome. Exceptions end it early, and what was recorded stays recorded."""
+    started = time.monotonic()
+    project = studies.apply(home, study, progress=progress)
+    project.seconds["application"] = time.monotonic() - started
+    project.wait_for_permits()
+    released = project.ask(study.analyses) if study.analyses else None
+    project.done()
+    project.bundle(bundle)
+    project.seconds["total"] = time.monotonic() - started
+    return describe(project, released, bundle)
+
+
+def describe(project: Study, released: Released | None, bundle: Path) -> dict[str, Any]:
+    """The outcome of a closed study."""
+    analyses = [dict(result.values) for result in released.results] if released else []
+    view, written = project.view(), json.loads(bundle.read_text(encoding="utf-8"))
+    checkpoint = note.parse_checkpoint(written["checkpoint"])
+    certificates = [entry["event"]["body"] for entry in written["entries"] if entry["event"]["body"]["type"] == "WorkspaceDestroyed"]
+    return {
+        "case": project.case,
+        "title": project.application.title,
+        "analyses": analyses,
+        "releases": [{"id": released.job, "sha256": released.digest, "reviewers": released.reviewers}] if released else [],
+        "permits": [
+            {"hospital": hospital, "permit": here["permit"], "smallest_cell": here["smallest_cell"]}
+            for hospital, here in view["hospitals"].items()
+        ],
+        "deletions": [
+            {
+                "hospital": event["author"],
+                "certificate": event["certificate"],
+                "at": event["at"],
+                "both_keys_destroyed": view["hospitals"][event["author"]]["share_destroyed"],
+            }
+            for event in certificates
+        ],
+        "refusals": [{"analysis": analysis["name"], "reasons": analysis["refused"]} for analysis in analyses if "refused" in analysis],
+        "ledger": {"size": checkpoint.size, "root": checkpoint.root.hex(), "cosigners": [line.name for line in checkpoint.lines[1:]]},
+        "seconds": {step: round(seconds, 3) for step, seconds in project.seconds.items()},
+        "bundle": str(bundle.resolve()),
+    }
+
+
+def exit_code(outcome: dict[str, Any]) -> int:
+    """0 when every analysis gave a result, 3 when at least one was refused."""
+    return 3 if outcome["refusals"] else 0
+
+
+def write(outcome: dict[str, Any], path: Path) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(outcome, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def text(outcome: dict[str, Any]) -> str:
+    """The results as a person reads them."""
+    return "\n\n".join(_analysis(analysis) for analysis in outcome["analyses"])
+
+
+def _analysis(analysis: dict[str, Any]) -> str:
+    title = f"{analysis['name']}  ({analysis['kind']}, {len(analysis['hospitals'])} hospitals)"
+    if "refused" in analysis:
+        return "\n".join([title, *(f"  refused: {reason}" for reason in analysis["refused"])])
+    if analysis["kind"] == "glm":
+        return f"{title}\n{studies.Result(analysis).summary()}"
+    rows = _cells(analysis) if analysis["kind"] == "table" else _columns(analysis)
+    return "\n".join([title, f"  people: {_count(analysis['n'])}", *rows])
+
+
+def _count(value: Any) -> str:
+    return "suppressed" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def _cells(analysis: dict[str, Any]) -> list[str]:
+    return [
+        f"  {', '.join(f'{key} = {value}' for key, value in cell.items() if key != 'n'):<40} {_count(cell['n']):>12}"
+        for cell in analysis["cells"]
+    ]
+
+
+def _columns(analysis: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, column in analysis["columns"].items():
+        shown = ", ".join(f"{key} {_count(value)}" for key, value in column.items() if key != "levels")
+        levels = "".join(f"; {level}: {_count(count)}" for level, count in column.get("levels", {}).items())
+        lines.append(f"  {name}: {shown}{levels}")
+    return lines

@@ -1,0 +1,315 @@
+"""A study from the researcher's side, in a few calls: apply, wait for permits, ask, read what was released, be done.
+
+study = apply(Home(Path("me")), studyfile.read(Path("study.toml")))
+study.wait_for_permits()
+print(study.glm("death14 ~ aspirin + age", family="binomial", table="patients").summary())
+study.done()
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pumasi.analysis import design
+from pumasi.analysis.summary import glm_summary
+from pumasi.client.home import Home
+from pumasi.client.studyfile import StudyFile
+from pumasi.kernel import event as ev
+from pumasi.kernel.codes import ENDINGS, FAILURES
+from pumasi.kernel.envelope import new_id, parse_canonical, sha256, sign, unb64
+from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered
+from pumasi.kernel.job import Job
+from pumasi.kernel.seal import release_key, unseal, unseal_from
+from pumasi.kernel.study import AgreedTable, Application, Dataset, agree
+from pumasi.store.code import analysis_digest
+from pumasi.store.document import Document
+
+LONG_POLL = 20.0
+RERUNS = 2  # a job whose hospital was restarted is asked again this often
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One analysis as it was released. Index it like the outcome's object; `summary()` prints it for a paper's author."""
+
+    values: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.values and self.refused:
+            raise Refused(*self.refused)
+        return self.values[key]
+
+    @property
+    def refused(self) -> list[str]:
+        return list(self.values.get("refused", []))
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        return dict(self["coefficients"])
+
+    @property
+    def standard_errors(self) -> dict[str, float]:
+        return dict(self["standard_errors"])
+
+    def summary(self) -> str:
+        if self.refused:
+            return f"{self.values['name']}: refused\n" + "\n".join(f"  {reason}" for reason in self.refused)
+        if self.values["kind"] == "glm":
+            return glm_summary(dict(self.values))
+        return json.dumps(dict(self.values), ensure_ascii=False, indent=2)
+
+
+@dataclass(frozen=True)
+class Released:
+    """The output of one job, after every hospital has released exactly these bytes."""
+
+    job: str
+    digest: str
+    reviewers: dict[str, list[str]]
+    results: list[Result]
+
+
+def described(home: Home) -> dict[str, tuple[str, Dataset]]:
+    """The catalogue: each hospital's dataset and its commitment in the log, checked against one another."""
+    found = {}
+    for hospital, entry in home.channel.get("/catalogue").json().items():
+        document = Document(entry["salt"], entry["body"])
+        if document.commitment != entry["commitment"]:
+            raise Tampered(f"the catalogue's entry of {hospital} is not the one the log commits to")
+        found[hospital] = (entry["commitment"], Dataset.read(document.body))
+    return found
+
+
+def apply(home: Home, study: StudyFile, *, hospitals: list[str] | None = None, progress: Progress = lambda _: None) -> Study:
+    """Send the application to every hospital that describes all the study's tables (or to those named); boards take it from there.
+
+    `Invalid` before anything is sent when a table, column or formula does not fit what the hospitals describe.
+    """
+    catalogue = described(home)
+    fitting = [name for name, (_, dataset) in sorted(catalogue.items()) if study.tables.keys() <= dataset.tables.keys()]
+    chosen = sorted(hospitals) if hospitals is not None else fitting
+    unknown = [name for name in chosen if name not in catalogue]
+    if unknown or not chosen:
+        tables = ", ".join(f"'{name}'" for name in study.tables)
+        raise Invalid(
+            f"no dataset is described by {', '.join(unknown)}"
+            if unknown
+            else f"no hospital describes the tables {tables}; `pumasi inbox` lists none"
+        )
+    application = Application.read(
+        {
+            "title": study.title,
+            "purpose": study.purpose,
+            "smallest_cell": study.smallest_cell,
+            "applicant": home.id,
+            "case": new_id(),
+            "tables": {name: table.model_dump(by_alias=True) for name, table in study.tables.items()},
+            "kinds": study.kinds or ["describe", "glm", "table"],
+            "hospitals": chosen,
+            "datasets": {name: catalogue[name][0] for name in chosen},
+        }
+    )
+    agreed = agree(application, [catalogue[name][1] for name in chosen])
+    for analysis in study.analyses:
+        compiled(analysis, agreed)
+    document = Document.new(application.plain())
+    fields = {"application": document.commitment, "hospitals": chosen, "smallest_cell": study.smallest_cell}
+    home.record(ev.ApplicationSubmitted, case=application.case, opened=[document], **fields)
+    progress(f"applied to {len(chosen)} hospitals: case {application.case[:8]}")
+    return Study(home, application, agreed, progress)
+
+
+def compiled(analysis: Mapping[str, Any], tables: Mapping[str, AgreedTable]) -> dict[str, Any]:
+    """The question that a job asks: as written, and for a model the design that its formula means."""
+    if analysis["kind"] != "glm":
+        return dict(analysis)
+    columns = tables[analysis["table"]].columns
+    kinds = {name: column.kind for name, column in columns.items()}
+    levels = {name: column.levels for name, column in columns.items()}
+    try:
+        return {**analysis, "design": design.compile(analysis["formula"], kinds=kinds, levels=levels)}
+    except Invalid as error:
+        raise Invalid(*(f"analysis '{analysis['name']}': {reason}" for reason in error.reasons)) from error
+
+
+@dataclass
+class Study:
+    """One project of this researcher at several hospitals."""
+
+    home: Home
+    application: Application
+    tables: dict[str, AgreedTable]
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    _view: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def case(self) -> str:
+        return self.application.case
+
+    def view(self, *, newer: bool = False) -> dict[str, Any]:
+        """The state of the case; with `newer`, after something was added to the log (or the wait is over)."""
+        size = self._view.get("size", -1) if newer else -1
+        wait = LONG_POLL if newer else 0
+        self._view = self.home.channel.get(f"/cases/{self.case}?size={size}&wait={wait}", wait=wait).json()
+        return self._view
+
+    def _until(self, ready: Callable[[dict[str, Any]], bool], step: str) -> dict[str, Any]:
+        started = time.monotonic()
+        view = self.view()
+        while not ready(view):
+            view = self.view(newer=True)
+        self.seconds[step] = self.seconds.get(step, 0) + time.monotonic() - started
+        return view
+
+    # --- permits ---
+
+    def wait_for_permits(self) -> None:
+        """Until every hospital has signed its permit and opened the workspace; `Refused` when a board says no."""
+        told: set[str] = set()
+
+        def ready(view: dict[str, Any]) -> bool:
+            for hospital, here in view["hospitals"].items():
+                if here["drb"] == "reject" or here["irb"] == "rejected":
+                    board = "data review board" if here["drb"] == "reject" else "ethics board"
+                    raise Refused(f"the {board} of {hospital} has rejected the study; ask it why, then apply again")
+                self._check_ended(hospital, here)
+                if here["state"] == "open" and hospital not in told:
+                    told.add(hospital)
+                    self.progress(f"{hospital}: boards approved, permit signed by its node, workspace open")
+            return all(here["state"] == "open" for here in view["hospitals"].values())
+
+        self._until(ready, "permits")
+
+    def _check_ended(self, hospital: str, here: dict[str, Any]) -> None:
+        if here["ended"] is not None:
+            raise Refused(f"the permit of {hospital} has ended: {ENDINGS[here['ended']]}")
+
+    # --- asking ---
+
+    def glm(self, formula: str, *, family: str, table: str, name: str = "model") -> Result:
+        """A generalised linear model with its canonical link over all hospitals: gaussian, binomial or poisson."""
+        return self.ask([{"name": name, "kind": "glm", "family": family, "table": table, "formula": formula}]).results[0]
+
+    def describe(self, *columns: str, table: str, name: str = "description") -> Result:
+        """People, missing values, mean and sd of number columns; people per level of the others."""
+        return self.ask([{"name": name, "kind": "describe", "table": table, "columns": list(columns)}]).results[0]
+
+    def table(self, *by: str, table: str, name: str = "table") -> Result:
+        """People by one or two columns."""
+        return self.ask([{"name": name, "kind": "table", "table": table, "by": list(by)}]).results[0]
+
+    def ask(self, analyses: list[dict[str, Any]]) -> Released:
+        """One job with these analyses: sent, computed, reviewed at every hospital, and read once all have released it."""
+        questions = [compiled(analysis, self.tables) for analysis in analyses]
+        for attempt in range(RERUNS + 1):
+            job = self._submit(questions)
+            view = self._until(lambda view, job=job: self._sealed_or_failed(view, job), "joint computation")
+            failed = {hospital: here["failure"] for hospital, here in view["jobs"][job].items() if here["failure"] is not None}
+            if not failed:
+                break
+            if attempt < RERUNS and set(failed.values()) <= {"restarted"}:
+                self.progress(f"the node of {', '.join(sorted(failed))} was restarted while the job ran; running it again")
+                continue
+            reasons = [f"{hospital} stopped the job: {FAILURES[reason]}" for hospital, reason in sorted(failed.items())]
+            raise (Refused if set(failed.values()) == {"permit"} else PumasiError)(*reasons, *self._silent(view, job))
+        return self._read(job)
+
+    def _silent(self, view: dict[str, Any], job: str) -> list[str]:
+        waited = sorted({name for here in view["jobs"][job].values() for name in here["waited_for"]})
+        return [f"no word came from {', '.join(waited)}; is its node running?"] if waited else []
+
+    def _submit(self, questions: list[dict[str, Any]]) -> str:
+        view = self.view()
+        for hospital, here in view["hospitals"].items():
+            self._check_ended(hospital, here)
+        hospitals = sorted(view["hospitals"])
+        job = Job(
+            job=new_id(),
+            case=self.case,
+            applicant=self.home.id,
+            applicant_box=self.home.keys.box_public,
+            permits={hospital: view["hospitals"][hospital]["permit"] for hospital in hospitals},
+            lead=hospitals[0],
+            smallest_cell=max(here["smallest_cell"] for here in view["hospitals"].values()),
+            code=analysis_digest(),
+            questions=questions,
+        )
+        document = Document.new(parse_canonical(sign("job", job.plain(), self.home.keys)))
+        self.home.record(
+            ev.JobSubmitted,
+            case=self.case,
+            opened=[document],
+            job=job.job,
+            document=document.commitment,
+            hospitals=hospitals,
+            lead=job.lead,
+        )
+        self.progress(f"job {job.job[:8]} with {len(questions)} analyses sent to {len(hospitals)} hospitals")
+        return job.job
+
+    def _sealed_or_failed(self, view: dict[str, Any], job: str) -> bool:
+        states = [here["state"] for here in view["jobs"].get(job, {}).values()]
+        return "failed" in states or (bool(states) and "running" not in states)
+
+    def _read(self, job: str) -> Released:
+        self.progress("one result, sealed at every hospital; two people at each review it now")
+
+        def released(view: dict[str, Any]) -> bool:
+            for hospital, here in view["jobs"][job].items():
+                if here["decision"] == "reject":
+                    raise Refused(f"the output checkers of {hospital} did not let the result out")
+            return all(here["state"] == "released" for here in view["jobs"][job].values())
+
+        here = self._until(released, "review and release")["jobs"][job]
+        digest = next(iter(here.values()))["output"]
+        shares = self._shares(job, digest, set(here))
+        lead = min(here)  # as `_submit` chose it
+        data = unseal(release_key(shares, digest), self._messages(job, "release-output", {lead})[lead], context=digest.encode())
+        if sha256(data) != digest:
+            raise Tampered("the released bytes are not the ones that the hospitals reviewed")
+        self.progress("released by every hospital")
+        results = [Result(analysis) for analysis in json.loads(data)["analyses"]]
+        return Released(job, digest, {hospital: there["reviewers"] for hospital, there in here.items()}, results)
+
+    def _shares(self, job: str, digest: str, hospitals: set[str]) -> dict[str, bytes]:
+        sealed = self._messages(job, "release", hospitals)
+        context = {hospital: f"release|{job}|{digest}|{hospital}".encode() for hospital in sealed}
+        return {hospital: unseal_from(self.home.keys.box, data, context=context[hospital]) for hospital, data in sealed.items()}
+
+    def _messages(self, job: str, label: str, senders: set[str]) -> dict[str, bytes]:
+        only = f"&sender={quote(*senders)}" if len(senders) == 1 else ""
+        for _ in range(6):
+            found = self.home.channel.get(f"/jobs/{job}/{label}?wait={LONG_POLL}{only}", wait=LONG_POLL).json()
+            if senders <= found.keys():
+                return {name: unb64(found[name]) for name in senders}
+        raise NotFound(
+            f"the result was released, but its key has not come from {', '.join(sorted(senders - found.keys()))}; is the node running?"
+        )
+
+    # --- being done ---
+
+    def done(self) -> None:
+        """End the study: the hospitals destroy workspaces and keys, and the case is closed."""
+        self.home.record(ev.StudyDone, case=self.case)
+        self._until(lambda view: view["state"] == "closed", "deletion")
+        self.progress("workspaces and keys destroyed at every hospital; case closed")
+
+    def bundle(self, path: Path) -> Path:
+        """Write the case bundle: everything an auditor needs to check this case offline, with `pumasi verify`."""
+        started = time.monotonic()
+        size = self.view()["size"]
+        self.home.channel.get(f"/checkpoint?covering={size}&wait={LONG_POLL}", wait=LONG_POLL)
+        data = self.home.channel.get(f"/cases/{self.case}/bundle?covering={size}").content
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_bytes(data)
+        temporary.replace(path)
+        self.seconds["bundle"] = time.monotonic() - started
+        return path

@@ -1,0 +1,213 @@
+"""study.toml: read it, check all of it at once, and say what is wrong with which key in which line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pumasi.kernel.codes import AnalysisKind, ColumnClass, Keep, Purpose, choices
+from pumasi.kernel.errors import Invalid
+from pumasi.kernel.study import ColumnRule, TableRule, level_text
+
+_TOP = {"title": str, "purpose": str, "smallest_cell": int, "tables": dict, "analysis": list}
+_TABLE = {"person": str, "columns": dict}
+_COLUMN = {"is": str, "keep": str, "levels": list}
+_ANALYSIS: dict[str, dict[str, type]] = {
+    "table": {"name": str, "kind": str, "table": str, "by": list},
+    "describe": {"name": str, "kind": str, "table": str, "columns": list},
+    "glm": {"name": str, "kind": str, "table": str, "family": str, "formula": str},
+}
+_FAMILIES = ("gaussian", "binomial", "poisson")
+_TYPES: dict[Any, str] = {str: "a text in quotes", int: "a whole number", list: "a list in brackets", dict: "a section"}
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study as the researcher wrote it down."""
+
+    title: str
+    purpose: Purpose
+    smallest_cell: int
+    tables: dict[str, TableRule]
+    analyses: list[dict[str, Any]]
+
+    @property
+    def kinds(self) -> list[AnalysisKind]:
+        return sorted({analysis["kind"] for analysis in self.analyses})
+
+
+def read(path: Path) -> StudyFile:
+    """The study in `path`; `Invalid` with every mistake, each with its key and line."""
+    if not path.is_file():
+        raise Invalid(f"there is no study file at {path}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        value = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{path} is not UTF-8 text; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{path} is not valid TOML: {error}") from error
+    return _Reader(path, text).study(value)
+
+
+class _Reader:
+    """One pass over a parsed study file, gathering mistakes."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path, self._lines, self._reasons = path, text.splitlines(), list[str]()
+
+    def study(self, value: dict[str, Any]) -> StudyFile:
+        self._keys(value, _TOP, required={"title", "purpose", "smallest_cell", "tables"}, section=())
+        if value.get("purpose") not in get_args(Purpose) and isinstance(value.get("purpose"), str):
+            self._wrong(("purpose",), f"the purpose is not one of {choices(Purpose)}")
+        if type(value.get("smallest_cell")) is int and value["smallest_cell"] < 1:
+            self._wrong(("smallest_cell",), "smallest_cell is at least 1")
+        tables = {name: self._table(name, table) for name, table in self._sections(value.get("tables")).items()}
+        if isinstance(value.get("tables"), dict) and not tables:
+            self._wrong(("tables",), "a study uses at least one table: add a section [tables.NAME]")
+        analyses = value.get("analysis", [])
+        for number, analysis in enumerate(analyses if isinstance(analyses, list) else []):
+            self._analysis(number, analysis, value.get("tables", {}))
+        self._names(analyses)
+        if self._reasons:
+            raise Invalid(*self._reasons)
+        return StudyFile(
+            value["title"].strip(),
+            value["purpose"],
+            value["smallest_cell"],
+            {name: table for name, table in tables.items() if table},
+            analyses,
+        )
+
+    def _sections(self, value: Any) -> dict[str, Any]:
+        return value if isinstance(value, dict) else {}
+
+    def _table(self, name: str, table: Any) -> TableRule | None:
+        section = ("tables", name)
+        if not self._keys(table, _TABLE, required={"person", "columns"}, section=section):
+            return None
+        rules = {column: self._column((*section, "columns", column), rule) for column, rule in self._sections(table.get("columns")).items()}
+        if self._reasons or any(rule is None for rule in rules.values()):
+            return None
+        return TableRule.model_validate({"person": table["person"], "columns": {column: rule for column, rule in rules.items() if rule}})
+
+    def _column(self, where: tuple[str, ...], rule: Any) -> ColumnRule | None:
+        if not self._keys(rule, _COLUMN, required={"is"}, section=where):
+            return None
+        if rule["is"] not in get_args(ColumnClass):
+            self._wrong(where, f"'is' is not one of {choices(ColumnClass)}")
+            return None
+        if "keep" in rule and rule["keep"] not in get_args(Keep):
+            self._wrong(where, f"'keep' is not one of {choices(Keep)}; without it the column passes unchanged")
+            return None
+        levels = rule.get("levels")
+        if levels is not None:
+            texts = [_level(level) for level in levels]
+            if not texts or None in texts or len(set(texts)) < len(texts):
+                self._wrong(where, "'levels' lists texts, numbers or true and false, each once and at least one")
+                return None
+            levels = texts
+        return ColumnRule.model_validate({"is": rule["is"], "keep": rule.get("keep"), "levels": levels})
+
+    def _analysis(self, number: int, analysis: Any, tables: Any) -> None:
+        where = ("analysis", str(number))
+        if not isinstance(analysis, dict) or analysis.get("kind") not in _ANALYSIS:
+            self._wrong((*where, "kind"), f"the kind of an analysis is one of {choices(AnalysisKind)}")
+            return
+        fields = _ANALYSIS[analysis["kind"]]
+        if not self._keys(analysis, fields, required=set(fields), section=where):
+            return
+        table = self._sections(tables).get(analysis["table"])
+        if not isinstance(table, dict):
+            self._wrong((*where, "table"), f"there is no section [tables.{analysis['table']}]")
+            return
+        columns = self._sections(table.get("columns"))
+        usable = sorted(
+            name for name, rule in columns.items() if self._sections(rule).get("is") != "identifier" and name != table.get("person")
+        )
+        key = next(key for key in ("by", "columns", "formula") if key in analysis)
+        named = _formula_names(analysis["formula"]) if key == "formula" else analysis[key]
+        if not named or not all(isinstance(name, str) for name in named) or len(set(named)) < len(named):
+            self._wrong((*where, key), f"'{key}' names columns, each once and at least one")
+            return
+        for name in named:
+            if name not in usable:
+                self._wrong(
+                    (*where, key),
+                    f"'{name}' is not a column that the study may use in '{analysis['table']}'; there are {', '.join(usable)}",
+                )
+        if key == "by" and len(named) > 2:
+            self._wrong((*where, key), "a table counts by one or two columns")
+        if analysis["kind"] == "glm" and analysis["family"] not in _FAMILIES:
+            self._wrong((*where, "family"), f"the family is not one of {', '.join(_FAMILIES)}")
+
+    def _names(self, analyses: Any) -> None:
+        names = [analysis.get("name") for analysis in analyses if isinstance(analysis, dict)] if isinstance(analyses, list) else []
+        for name in sorted({str(name) for name in names if names.count(name) > 1}):
+            self._reasons.append(f"{self._path}: two analyses are called '{name}'; results are found by name, so give each its own")
+
+    def _keys(self, value: Any, known: Mapping[str, Any], *, required: set[str], section: tuple[str, ...]) -> bool:
+        """Whether `value` has the right keys and types; every other key is named with its line."""
+        if not isinstance(value, dict):
+            self._wrong(section, "this is a section of keys")
+            return False
+        before = len(self._reasons)
+        for key in value:
+            if key not in known:
+                self._wrong((*section, key), f"unknown key '{key}'; known here are {', '.join(known)}")
+            elif type(value[key]) is not known[key] or value[key] == "":
+                self._wrong((*section, key), f"'{key}' must be {_TYPES[known[key]]}")
+        for key in sorted(required - value.keys()):
+            self._wrong(section, f"the key '{key}' is missing")
+        return len(self._reasons) == before
+
+    def _wrong(self, where: tuple[str, ...], sentence: str) -> None:
+        self._reasons.append(f"{self._path}, line {self._line(where)}: {sentence}")
+
+    def _line(self, where: tuple[str, ...]) -> int:
+        """The line of a key: the deepest one of its path that is written on a line of its own below its section's header."""
+        for depth in range(len(where), 0, -1):
+            for number, (section, key) in enumerate(self._places(), 1):
+                if (*section, *key) == where[:depth]:
+                    return number
+        return 1
+
+    def _places(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """For each line: the section it stands in, and the key it begins with (empty for headers)."""
+        places: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+        section: tuple[str, ...] = ()
+        counts: dict[str, int] = {}
+        for line in self._lines:
+            array, header = re.match(r"\s*\[\[\s*([^\]]+?)\s*\]\]", line), re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)
+            if array:
+                number = counts[array[1]] = counts.get(array[1], -1) + 1
+                section = (*_dotted(array[1]), str(number))
+                places.append((section, ()))
+            elif header:
+                section = _dotted(header[1])
+                places.append((section, ()))
+            else:
+                key = re.match(r"\s*((?:\"[^\"]*\"|'[^']*'|[^\s=#\"']+))\s*=", line)
+                places.append((section, _dotted(key[1]) if key else ("",)))
+        return places
+
+
+def _dotted(key: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", key))
+
+
+def _formula_names(formula: str) -> list[str]:
+    """The column names in a formula, each once; `C` before a bracket is the one function there is."""
+    return list(dict.fromkeys(re.findall(r"(?!C\s*\()[^\W\d]\w*(?:\.\w+)*", formula)))
+
+
+def _level(level: Any) -> str | None:
+    if isinstance(level, bool):
+        return str(level)
+    if isinstance(level, int | float):
+        return level_text(float(level))
+    return level if isinstance(level, str) and level and level == level.strip() else None

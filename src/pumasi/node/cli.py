@@ -1,0 +1,145 @@
+"""`pumasi node`: set up and serve one hospital's node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="One hospital's node: sources, workspaces, sandbox, airlock.")
+Home = Annotated[Path, typer.Option(help="The node's own folder.")]
+
+
+@app.command()
+def init(
+    home: Home,
+    name: Annotated[str, typer.Option(help="The hospital's id in the log.")],
+    hub: Annotated[str, typer.Option(help="The hub's address, https://host:port.")],
+    hub_cert: Annotated[Path, typer.Option(help="The hub's certificate, hub.crt, from the coordinating body.")],
+    kind: Annotated[str, typer.Option(help="hospital or tertiary-hospital")] = "hospital",
+    smallest_cell: Annotated[int, typer.Option(help="No result of this hospital is about fewer people.")] = 10,
+) -> None:
+    """Make the folder, node.toml and keys. Then name your tables in node.toml, and `describe` them."""
+    import os
+    import shutil
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from pumasi.kernel.codes import MEDICAL
+    from pumasi.kernel.envelope import Keys, b64
+    from pumasi.kernel.errors import Invalid
+    from pumasi.node import settings
+
+    if kind not in MEDICAL:
+        raise Invalid(f"a node is run by a medical institution: --kind is one of {', '.join(MEDICAL)}")
+    if (home / "node.toml").exists():
+        raise Invalid(f"{home} is a node already; serve it with `pumasi node serve --home {home}`")
+    if not hub_cert.is_file():
+        raise Invalid(f"there is no hub certificate at {hub_cert}; copy hub.crt from the coordinating body")
+    (home / "keys" / "permits").mkdir(parents=True, mode=0o700)
+    (home / "workspaces").mkdir(mode=0o700)
+    cosigner = b64(Ed25519PrivateKey.generate().private_bytes_raw()) + "\n"
+    for file, text in (("node.key", Keys.new().to_text()), ("cosigner.key", cosigner)):
+        with os.fdopen(os.open(home / "keys" / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+            handle.write(text)
+    shutil.copyfile(hub_cert, home / "hub.crt")
+    settings.write(home, name=name, kind=kind, hub=hub, smallest_cell=smallest_cell)
+    settings.load(home)
+    typer.echo(f"A node at {home}. Name your tables in node.toml, then `pumasi node describe` and `pumasi node join`.")
+
+
+@app.command()
+def describe(home: Home) -> None:
+    """Read the tables of node.toml and record what the catalogue may know of them. Rare values are never named."""
+    from pumasi.kernel import event as ev
+    from pumasi.kernel.errors import Invalid
+    from pumasi.kernel.event import CONSORTIUM
+    from pumasi.node.app import open_node
+    from pumasi.node.describe import describe as describe_tables
+    from pumasi.store.document import Document
+
+    node = open_node(home)
+    if not node.sources:
+        raise Invalid(f"{home / 'node.toml'} names no table; add a section [tables.NAME] with file and person")
+    dataset = describe_tables(node.sources, hospital=node.settings.name, smallest_cell=node.settings.smallest_cell)
+    document = Document.new(dataset.plain())
+    node.site.record(ev.DatasetDescribed, case=CONSORTIUM, opened=[document], dataset=document.commitment)
+    for name, table in dataset.tables.items():
+        typer.echo(f"{name}: {len(table.columns)} columns that studies may ask for")
+    node.close()
+
+
+@app.command()
+def join(home: Home) -> None:
+    """Apply for membership of the consortium; `pumasi node serve` sends it, the coordinating body admits."""
+    from pumasi.kernel import event as ev
+    from pumasi.kernel.envelope import b64
+    from pumasi.kernel.errors import Invalid
+    from pumasi.kernel.event import CONSORTIUM
+    from pumasi.node.app import open_node
+
+    node = open_node(home)
+    if node.site.noted("joined") is not None:
+        raise Invalid(f"{node.settings.name} has applied already; `pumasi node serve --home {home}` sends what is recorded")
+    keys, cosigner = node.site.keys, b64(node.cosigner.public_key().public_bytes_raw())
+    fields = {"kind": node.settings.kind, "key": keys.public, "box": keys.box_public, "cosigner": cosigner}
+    node.site.record(ev.MemberApplied, case=CONSORTIUM, **fields)
+    node.site.note("joined", b"1")
+    node.close()
+    typer.echo(f"{node.settings.name} applies for membership.")
+
+
+@app.command()
+def enrol(
+    home: Home,
+    card: Annotated[Path, typer.Argument(help="The person's card.json, made by `pumasi key new`.")],
+    role: Annotated[list[str], typer.Option(help="researcher, drb, irb, steward or checker; may be repeated")],
+) -> None:
+    """Vouch for a person of this hospital and say what they may do."""
+    from pumasi.kernel import event as ev
+    from pumasi.kernel.event import CONSORTIUM
+    from pumasi.node.app import open_node
+
+    node = open_node(home)
+    person = json.loads(card.read_text(encoding="utf-8"))
+    node.site.record(ev.PersonEnrolled, case=CONSORTIUM, roles=role, **{key: person[key] for key in ("person", "key", "box")})
+    node.close()
+
+
+@app.command()
+def serve(home: Home) -> None:
+    """Work until stopped: follow and cosign the log, answer permitted jobs, destroy what has ended."""
+    import fcntl
+    import signal
+    import sys
+
+    sys.modules["pandas"] = sys.modules["pyarrow"] = None  # type: ignore[assignment]  # duckdb would import both, and needs neither here
+    from pumasi.kernel.errors import Invalid
+    from pumasi.node.agent import Agent
+    from pumasi.node.app import open_node
+    from pumasi.store.jsonlog import start_logging
+
+    with (home / "serving.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Invalid(f"another process is serving {home}; stop it first") from None
+        node = open_node(home)
+        start_logging(home / "node.log", node.settings.name)
+        agent = Agent(node)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: agent.stop.set())
+        agent.run()
+        node.close()
+
+
+@app.command()
+def probe(script: Annotated[Path, typer.Argument(help="A Python script.")]) -> None:
+    """Run a script in the very sandbox that a job gets, and print what it could do."""
+    from pumasi.node.jobs.probe import probe as run_probe
+
+    report = run_probe(script)
+    typer.echo(report.text)
+    raise typer.Exit(0)

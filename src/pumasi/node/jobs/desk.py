@@ -1,0 +1,222 @@
+"""The jobs of one node: each is checked against this hospital's own permit, run once in a thread of its own, and ends in the log."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from pumasi.analysis import suppression
+from pumasi.kernel import event as ev
+from pumasi.kernel.envelope import canonical, open_signed
+from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
+from pumasi.kernel.job import Job
+from pumasi.kernel.permit import Permit
+from pumasi.kernel.world import JobCase
+from pumasi.node.airlock.held import HeldOutput, held, hold
+from pumasi.node.app import Node
+from pumasi.node.jobs import questions, sandbox
+from pumasi.node.jobs.rounds import Failed, Party, Run
+from pumasi.node.outgoing import SealedShare
+from pumasi.node.workspace.keeper import Keeper
+from pumasi.store.code import analysis_digest
+
+POLL = 5.0  # seconds of one wait for messages; between two, the log may say that another hospital has failed
+
+log = logging.getLogger("pumasi.node.jobs")
+
+
+class JobDesk:
+    """Begins each job once. A job that was running when the node stopped is not begun again: it failed, and the log says so."""
+
+    def __init__(self, node: Node, keeper: Keeper, stop: threading.Event) -> None:
+        self._node, self._keeper, self._stop = node, keeper, stop
+        self._running: dict[str, str] = {}  # job -> case
+        self._boxes: dict[str, str] = {}
+
+    def busy(self, case: str) -> bool:
+        return case in self._running.values()
+
+    def begin(self, case: str, id: str, job: JobCase) -> None:
+        site = self._node.site
+        if id in self._running or job.failed:
+            return
+        if site.noted(f"begun|{case}|{id}") is not None:
+            site.record(ev.JobFailed, case=case, job=id, reason="restarted", about=[])
+            return
+        site.note(f"begun|{case}|{id}", b"1")
+        self._running[id] = case
+        threading.Thread(target=self._run, args=(case, id, job), daemon=True, name=f"job {id[:8]}").start()
+
+    def applicant_box(self, case: str, job: JobCase) -> str:
+        """The X25519 key that a job's results are sealed to."""
+        if job.event.job not in self._boxes:
+            self._boxes[job.event.job] = self._document(job)[0].applicant_box
+        return self._boxes[job.event.job]
+
+    def _document(self, job: JobCase) -> tuple[Job, str, str]:
+        """The signed job that the log commits to: the job, the key it is signed with, the digest of the signed bytes."""
+        signed = open_signed("job", canonical(self._node.courier.document(job.event.document).body))
+        found = Job.read(signed.body)
+        if (found.job, found.lead, sorted(found.permits)) != (job.event.job, job.event.lead, sorted(job.event.hospitals)):
+            raise Tampered("the job is not the one that its event announces")
+        return found, signed.key, signed.digest
+
+    def _run(self, case: str, id: str, job: JobCase) -> None:
+        started = time.monotonic()
+        try:
+            self._compute(case, id, job)
+            log.info("job %s sealed after %.2f s", id[:8], time.monotonic() - started)
+        except Failed as failed:
+            log.error("job %s: %s", id[:8], failed)
+            if not job.failed:
+                self._node.site.record(ev.JobFailed, case=case, job=id, reason=failed.reason, about=list(failed.about))
+        except PumasiError as error:
+            log.error("job %s: %s: %s", id[:8], type(error).__name__, error)
+            if not job.failed:
+                self._node.site.record(ev.JobFailed, case=case, job=id, reason=_reason(error), about=[])
+        finally:
+            del self._running[id]
+
+    def _compute(self, case: str, id: str, job: JobCase) -> None:
+        document, signed_with, digest = self._document(job)
+        permit = self._checked_permit(case, document, signed_with)
+        hospital, world = permit.hospital, self._node.site.world
+        party = Party(hospital, self._node.site.keys, {peer: world.members[peer].key for peer in document.permits})
+        with sandbox.start() as worker:
+            run = Run(
+                job=document,
+                digest=digest,
+                party=party,
+                tables=permit.tables,
+                exchange=_Exchange(self._node, document, job, self._stop, _Patience(self._node.settings.patience_seconds)),
+                half=_Sandboxed(worker, self._keeper, case, permit),
+                still_allowed=lambda: self._still_allowed(case, permit),
+                earlier=self._earlier(case, document),
+            )
+            sealed = run.run()
+        hold(
+            self._node.site,
+            HeldOutput(case, id, sorted(document.permits), sealed.data, sealed.release_share, sealed.findings, sealed.known),
+        )
+        findings = "clear" if sealed.findings == [suppression.CLEAR] else "flagged"
+        self._node.site.record(ev.OutputSealed, case=case, job=id, output=sealed.digest, findings=findings)
+
+    def _checked_permit(self, case: str, job: Job, signed_with: str) -> Permit:
+        """This hospital's own permit, after it has allowed the job; `Failed` with every reason when it does not."""
+        found = self._node.site.world.cases[case]
+        permit = self._keeper.permit(case, found.permits[self._node.settings.name])
+        reasons = [reason for question in job.questions for reason in questions.shape_refusals(question)]
+        if not reasons:
+            reasons = permit.refusals(job, signed_with=signed_with, now=self._node.site.now())
+        if not reasons:
+            reasons = [
+                reason for question in job.questions for reason in questions.term_refusals(question, permit.tables[question["table"]])
+            ]
+        for hospital, named in job.permits.items():
+            theirs = found.permits[hospital].event
+            if theirs is None or theirs.permit != named:
+                reasons.append(f"the job names another permit of {hospital} than the one in the log")
+            elif theirs.smallest_cell > job.smallest_cell:
+                reasons.append(f"the permit of {hospital} asks for larger cells than the job")
+        if job.code != analysis_digest():
+            reasons.append("the job was made for another version of the analysis code than this node runs; update one of the two")
+        if reasons:
+            raise Failed("permit", *reasons)
+        return permit
+
+    def _still_allowed(self, case: str, permit: Permit) -> None:
+        ended = permit.dates_refusal(self._node.site.now())
+        state = self._node.site.world.cases[case].permits[permit.hospital].state
+        if ended or state != "open":
+            raise Failed("permit", ended or "the permit ended while the job ran")
+
+    def _earlier(self, case: str, job: Job) -> list[dict[str, Any]]:
+        """What this project has learnt before about the same hospitals together: sealed counts as published."""
+        jobs = self._node.site.world.cases[case].jobs
+        before = [id for id, other in jobs.items() if id != job.job and not other.failed and sorted(other.at) == sorted(job.permits)]
+        return [result for id in before for result in held(self._node.site.engine, case, id).known]
+
+
+def _reason(error: PumasiError) -> Any:
+    if isinstance(error, sandbox.Fault):
+        return "fault"
+    if isinstance(error, Tampered):
+        return "tampered"
+    if isinstance(error, Invalid):
+        return "source"
+    return "sandbox" if isinstance(error, Refused) else "fault"
+
+
+@dataclass
+class _Patience:
+    """How long this node still waits for the others; every message that arrives renews it."""
+
+    seconds: float
+    _until: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self._until = time.monotonic() + self.seconds
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() > self._until
+
+
+@dataclass
+class _Exchange:
+    """The mailbox of one job, through the courier."""
+
+    node: Node
+    job: Job
+    case: JobCase
+    stop: threading.Event
+    patience: _Patience
+
+    def send(self, label: str, data: bytes) -> None:
+        self.node.courier.send_share(SealedShare(self.job.job, label, data))
+
+    def receive(self, label: str, sender: str | None = None) -> dict[str, bytes]:
+        wanted = {sender} if sender else set(self.job.permits)
+        arrived = 0
+        self.patience.renew()
+        while True:
+            found = self.node.courier.messages(self.job.job, label, sender=sender, wait=POLL)
+            if wanted <= found.keys():
+                return {name: found[name] for name in sorted(wanted)}
+            if len(found) > arrived:
+                arrived = len(found)
+                self.patience.renew()
+            missing = tuple(sorted(wanted - found.keys()))
+            if self.case.failed:
+                raise Failed("missing-hospital", f"the job failed at {', '.join(self.case.failed)}")
+            if self.stop.is_set():
+                raise Failed("restarted", "this node is being stopped")
+            if self.patience.over:
+                raise Failed("missing-hospital", f"no word from {', '.join(missing)} for {self.patience.seconds:.0f} s", about=missing)
+
+
+@dataclass
+class _Sandboxed:
+    """This hospital's half of the methods: columns streamed from the workspace into the sandboxed worker, never a key."""
+
+    worker: sandbox.Worker
+    keeper: Keeper
+    case: str
+    permit: Permit
+    _loaded: tuple[str, frozenset[str]] | None = None
+
+    def load(self, table: str, columns: set[str]) -> None:
+        wanted = (table, frozenset(columns))
+        if wanted != self._loaded:
+            frame = self.keeper.frame(self.case, self.permit, table=table, columns=columns)
+            self.worker.load(frame.persons, list(frame.columns.values()))
+            self._loaded = wanted
+
+    def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
+        return [float(value) for value in self.worker.local(question["kind"], question, state)]

@@ -1,0 +1,100 @@
+"""The workspaces of a node over their life: opened under a permit, read by jobs, destroyed with a certificate.
+
+A workspace's key needs both custodians. The coordinator's half is fetched when it is needed and stays in memory: a node that was
+restarted without the hub cannot open its workspaces, and says so.
+"""
+
+from __future__ import annotations
+
+from pumasi.analysis.frame import Frame
+from pumasi.kernel.certificate import LIMITS, Certificate, Manifest
+from pumasi.kernel.envelope import parse_canonical, sign
+from pumasi.kernel.errors import Refused, refuse_if
+from pumasi.kernel.permit import Permit
+from pumasi.kernel.seal import unseal_from
+from pumasi.kernel.world import Case, PermitCase
+from pumasi.node import permits
+from pumasi.node.app import Node
+from pumasi.node.workspace import vault
+from pumasi.node.workspace.extract import extract
+from pumasi.store.custody import FileCustodian, workspace_key
+from pumasi.store.document import Document
+
+OWN_HALF = b"pumasi/workspace-share/v1"
+PSEUDONYMS = b"pumasi/pseudonym/v1"
+
+
+class Keeper:
+    """All workspaces of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._shares: dict[str, bytes] = {}  # the coordinator's halves, in memory only
+        self._permits: dict[str, Permit] = {}
+
+    def permit(self, case: str, here: PermitCase) -> Permit:
+        """This hospital's own permit for a case, its signature checked."""
+        if here.event is None:
+            raise Refused(f"{here.hospital} has signed no permit for case {case[:8]}…")
+        if case not in self._permits:
+            document = self._node.site.document(here.event.permit)
+            self._permits[case] = permits.opened(document, key=self._node.site.keys.public)
+        return self._permits[case]
+
+    def _key(self, case: str, commitment: str) -> bytes:
+        """The key of a workspace: HKDF over both halves (see store.custody)."""
+        if case not in self._shares:
+            sealed = self._node.courier.key_share(case)
+            context = f"{case}|{self._node.settings.name}".encode()
+            self._shares[case] = unseal_from(self._node.site.keys.box, sealed, context=context)
+        return workspace_key(self._node.custodian(case).evaluate(OWN_HALF), self._shares[case], commitment)
+
+    def open(self, case: str, here: PermitCase) -> Document:
+        """Extract what the permit names into an encrypted workspace; the manifest. Begun again from the start after a crash."""
+        permit = self.permit(case, here)
+        assert here.event is not None  # a permit was opened from it
+        refuse_if(permit.dates_refusal(self._node.site.now()))
+        path = self._node.custody_path(case)
+        if not path.exists():
+            FileCustodian.create(path)
+        pseudonyms = self._node.custodian(case).evaluate(PSEUDONYMS)
+        key = self._key(case, here.event.permit)
+        found = extract(self._node.sources, permit, self._node.workspace(case), key=key, pseudonym_key=pseudonyms)
+        fields = {"tables": found.tables, "objects": found.objects, "bytes": found.bytes, "ciphertext": found.sha256}
+        manifest = Manifest.read({"case": case, "hospital": permit.hospital, "permit": here.event.permit, **fields})
+        return Document.new(manifest.plain())
+
+    def frame(self, case: str, permit: Permit, *, table: str, columns: set[str]) -> Frame:
+        """The columns of a table that one question needs."""
+        event = self._node.site.world.cases[case].permits[permit.hospital].event
+        assert event is not None  # a job runs under a permit in force
+        agreed = permit.tables[table].columns
+        wanted = {name: agreed[name] for name in sorted(columns)}
+        return vault.frame_parts(self._node.workspace(case), self._key(case, event.permit), table=table, columns=wanted)
+
+    def destroy(self, case: str, found: Case, here: PermitCase) -> Document:
+        """Destroy key, workspace, held outputs and all that jobs left; the signed certificate. May be called again after a crash."""
+        assert here.event is not None  # only an issued permit ends
+        site, permit = self._node.site, self.permit(case, here)
+        gone = vault.destroy(self._node.workspace(case), self._node.custodian(case))
+        self._shares.pop(case, None)
+        site.forget(f"output|{case}|")
+        released = sorted(
+            there.output
+            for job in found.jobs.values()
+            if (there := job.at.get(here.hospital)) and there.output and there.state == "released"
+        )
+        fields = {key: getattr(gone, key) for key in ("objects", "bytes", "algorithm", "method", "attempts", "failures", "residual")}
+        certificate = Certificate.read(
+            {
+                "case": case,
+                "hospital": here.hospital,
+                "permit": here.event.permit,
+                "legal_basis": permit.legal_basis,
+                "released": released,
+                "not_covered": LIMITS,
+                "at": site.instant(),
+                **fields,
+            }
+        )
+        return Document.new(parse_canonical(sign("certificate", certificate.plain(), site.keys)))

@@ -1,0 +1,38 @@
+"""A body that lives outside the log, behind a salted commitment inside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pumasi.kernel.envelope import canonical, commit, new_salt
+from pumasi.kernel.errors import Tampered
+
+
+@dataclass(frozen=True)
+class Document:
+    """A body behind a salted commitment. Erase it and 32 random-looking bytes remain in the log."""
+
+    salt: str
+    body: Any
+
+    @classmethod
+    def new(cls, body: Any) -> Document:
+        return cls(new_salt(), body)
+
+    @classmethod
+    def read(cls, data: bytes, commitment: str) -> Document:
+        """The document in `data`; `Tampered` unless it is the one that was committed to."""
+        value = json.loads(data)
+        if not isinstance(value, dict) or value.keys() != {"salt", "body"} or commit(value["salt"], value["body"]) != commitment:
+            raise Tampered("a document is not the one that the log commits to")
+        return cls(value["salt"], value["body"])
+
+    @property
+    def commitment(self) -> str:
+        return commit(self.salt, self.body)
+
+    @property
+    def data(self) -> bytes:
+        return canonical({"body": self.body, "salt": self.salt})
