@@ -125,10 +125,8 @@ class Casebook:
 
     def founded(self) -> None:
         keys = self.keys_of(COORDINATOR)
-        log_key = log_vkey(ORIGIN, Keys(self.log_key, keys.box).public)
-        public = Keys(self.log_key, keys.box).public
-        assert log_key.name == ORIGIN
-        self.say(ev.LogFounded, COORDINATOR, case=CONSORTIUM, origin=ORIGIN, log_key=public, key=keys.public, box=keys.box_public)
+        log_key = Keys(self.log_key, keys.box).public
+        self.say(ev.LogFounded, COORDINATOR, case=CONSORTIUM, origin=ORIGIN, log_key=log_key, key=keys.public, box=keys.box_public)
 
     def members(self) -> None:
         for name, kind in {PLATFORM: "platform", **HOSPITALS, **dict.fromkeys(COMPANIES, "company")}.items():
@@ -136,12 +134,15 @@ class Casebook:
 
     def member(self, name: str, kind: str) -> None:
         """A member applies and is admitted; a medical institution brings a cosigner key."""
+        self.apply_only(name, kind)
+        self.say(ev.MemberAdmitted, COORDINATOR, case=CONSORTIUM, member=name)
+
+    def apply_only(self, name: str, kind: str) -> None:
         keys, cosigner = self.keys_of(name), None
         if "hospital" in kind:
             self.cosigners[name] = Ed25519PrivateKey.from_private_bytes(self._bytes(f"cosigner {name}"))
             cosigner = Keys(self.cosigners[name], keys.box).public
         self.say(ev.MemberApplied, name, case=CONSORTIUM, kind=kind, key=keys.public, box=keys.box_public, cosigner=cosigner)
-        self.say(ev.MemberAdmitted, COORDINATOR, case=CONSORTIUM, member=name)
 
     def people(self) -> None:
         self.person(RESEARCHER, "researcher")
