@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from pumasi.client import cli as client_cli
@@ -78,9 +77,9 @@ def main() -> None:
         code = app(standalone_mode=False)
     except PumasiError as error:
         _tell(error.reasons, error.exit_code)
-    except click.exceptions.Abort:
+    except typer.Abort:
         _tell(["interrupted; what was recorded stays recorded"], 130)
-    except click.ClickException as error:
+    except typer.TyperException as error:
         error.show()
         sys.exit(2)
     except ModuleNotFoundError as error:

@@ -60,7 +60,7 @@ class Home:
         """What the member that enrols this person needs to know: nothing secret."""
         return {"person": self.id, "key": self.keys.public, "box": self.keys.box_public}
 
-    def record(self, kind: type[Any], *, case: str, opened: Iterable[Document] = (), **fields: Any) -> str:
+    def record(self, kind: type[Any], /, *, case: str, opened: Iterable[Document] = (), **fields: Any) -> str:
         """Sign an event, keep it, send it with its documents; its digest. `Refused` with the reasons when the rules say no."""
         self.send_kept()
         seq, prev = self._chain(case)

@@ -1,6 +1,6 @@
 """Wiring of the hub and its HTTP face. `open_hub` is the only place where its parts meet."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: FastAPI must see the dependencies that the routes below define.
 
 import logging
 import threading
@@ -26,7 +26,7 @@ from pumasi.kernel.envelope import Keys, b64, unb64
 from pumasi.kernel.errors import NotFound, PumasiError, Refused, Tampered, refuse_if
 from pumasi.kernel.event import CONSORTIUM
 from pumasi.kernel.model import RandomId
-from pumasi.ledger import bundle
+from pumasi.ledger import bundle, note
 from pumasi.store.db import open_db
 from pumasi.store.document import Document
 from pumasi.store.site import Site, utc_now
@@ -241,7 +241,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
 
 
 def _bundle(hub: Hub, case: str, checkpoint: str) -> bytes:
-    entries, documents = bundle.select(case, hub.site.entries(0, bundle.size_of(checkpoint)))
+    entries, documents = bundle.select(case, hub.site.entries(0, note.parse_checkpoint(checkpoint).size))
     opened = {commitment: hub.site.document(commitment) for commitment in documents}
     return bundle.build(
         case,

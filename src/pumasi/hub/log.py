@@ -51,7 +51,7 @@ class Sequencer:
             for item, reasons in zip(data, outcome, strict=True)
         ]
 
-    def record(self, kind: type[Any], *, case: str, opened: tuple[Document, ...] = (), **fields: Any) -> Receipt:
+    def record(self, kind: type[Any], /, *, case: str, opened: tuple[Document, ...] = (), **fields: Any) -> Receipt:
         """An act of the coordinating body itself; `Refused` when the rules say no."""
         receipt = self.site.record(kind, case=case, opened=opened, **fields)
         reasons = self.site.extend([receipt.data])[0]

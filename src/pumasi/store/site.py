@@ -57,7 +57,7 @@ class Site:
 
     # --- recording one's own acts ---
 
-    def record(self, kind: type[Any], *, case: str, opened: Iterable[Document] = (), **fields: Any) -> Receipt:
+    def record(self, kind: type[Any], /, *, case: str, opened: Iterable[Document] = (), **fields: Any) -> Receipt:
         """Sign an event of this party and keep it, with the documents it commits to, in one transaction."""
         with self.engine.begin() as db:
             return self._sign_into_outbox(db, kind, case, opened, fields)
