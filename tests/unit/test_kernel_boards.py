@@ -197,7 +197,7 @@ def test_a_permit_does_not_end_before_it_begins() -> None:
 def test_only_a_steward_revokes_and_a_node_only_says_that_it_is_over() -> None:
     story, sentence = k.opened(), ["a steward revokes; a node ends a permit that expired"]
     assert story.refusals(HERE, ev.PermitEnded, hospital=HERE, reason="revoked") == sentence
-    for reason in ("done", "expired"):
+    for reason in ("done", "expired", "source"):
         assert story.refusals(f"steward@{HERE}", ev.PermitEnded, hospital=HERE, reason=reason) == sentence
         assert story.refusals(HERE, ev.PermitEnded, hospital=HERE, reason=reason) == []
 

@@ -214,3 +214,18 @@ def test_all_reasons_come_at_once() -> None:
     story = k.in_force()
     reasons = story.refusals("company-a", ev.JobSubmitted, signed_by="somebody else", seq=7, **k.job_fields(lead=k.OUTSIDE))
     assert len(reasons) == 5 and all(" " in reason and not reason.endswith(".") for reason in reasons)
+
+
+def test_why_a_permit_ended_is_kept() -> None:
+    story = k.opened()
+    story.do(f"steward@{HERE}", ev.PermitEnded, hospital=HERE, reason="revoked")
+    story.do(APPLICANT, ev.StudyDone)
+    assert {hospital: permit.ended for hospital, permit in story.world.cases[k.CASE].permits.items()} == {HERE: "revoked", THERE: "done"}
+    assert {permit.ended for permit in k.withdrawn().world.cases[k.CASE].permits.values()} == {None}  # there was none to end
+
+
+def test_why_a_job_failed_is_kept() -> None:
+    story = k.running()
+    story.do(HERE, ev.JobFailed, job=JOB, reason="missing-hospital", about=[THERE])
+    here = story.world.cases[k.CASE].jobs[JOB].at[HERE]
+    assert (here.state, here.failure, here.waited_for) == ("failed", "missing-hospital", [THERE])
