@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from pumasi.analysis.attacker import Array, Equation, Model, Sum, View, Who, solve, stack, whole
-from pumasi.analysis.statements import Moments, Path, Rank, Result, numbers
+from pumasi.analysis.attacker import View, solve, stack, whole
+from pumasi.analysis.population import Array, Equation, Model, Sum, Who
+from pumasi.analysis.statements import Levels, Moments, Path, Rank, Result, numbers
 
 KEPT = ("name", "kind", "table", "by", "hospitals", "rounds")  # what a refused result still says
 SLACK = 1e-5  # of means, which are rounded; scaled so that 1 is about a person
@@ -56,7 +57,7 @@ class Guard:
     worlds, so what once was found to be wide enough stays so, and few facts need a linear program of their own.
     """
 
-    def __init__(self, facts: Facts, model: Model, levels: dict[str, list[str]], *, smallest: int) -> None:
+    def __init__(self, facts: Facts, model: Model, levels: Levels, *, smallest: int) -> None:
         self._facts, self._model = facts, model
         self._equations = {about: self._said_by(about, fact, levels) for about, fact in facts.items()}
         self._groups = [(about, total) for about in facts if isinstance(about, tuple) and (total := model.sum_of(about)) is not None]
@@ -66,8 +67,10 @@ class Guard:
         self._ceiling = 2.0 * max(counts, default=0) + 4 * smallest + 100
 
     def start(self) -> bool:
-        """Whether any people at all could give these numbers."""
+        """Whether any people at all could give these numbers, and whether the model has them all."""
         every = [about for about, fact in self._facts.items() if fact.value is not None]
+        if any(isinstance(about, tuple) and not self._equations[about] for about in every):
+            return False
         world = self._view(every).furthest(np.zeros(self._model.size), start=None)
         if world is None:
             return False
@@ -82,16 +85,18 @@ class Guard:
         self._give_up([result for fact in left_out for result, rank, _ in fact.places if rank is Rank.MODEL], TOGETHER)
         while (weak := self._weakest()) is not None:
             if not self._strengthen(weak):
-                about = self._groups[weak][0]
-                guilty = [result for result, _, _ in self._facts[about].places]
-                self._give_up(guilty or [result for result in results if "refused" not in result], TOGETHER)
+                places = self._facts[self._groups[weak][0]].places
+                guilty = [result for result, _, _ in places] or [result for result in results if "refused" not in result]
+                if not guilty:
+                    return  # nothing new is left to publish
+                self._give_up(guilty, TOGETHER)
         for fact in self._facts.values():
             if fact.hidden:
                 for result, _, paths in fact.places:
                     for path in paths:
                         _leave_out(result, path)
 
-    def _said_by(self, about: Who | Moments, fact: Fact, levels: dict[str, list[str]]) -> list[Equation]:
+    def _said_by(self, about: Who | Moments, fact: Fact, levels: Levels) -> list[Equation]:
         if fact.value is None:
             return []
         if isinstance(about, tuple):
@@ -121,7 +126,7 @@ class Guard:
 
     def _grant_the_past(self) -> None:
         """What earlier releases gave away already cannot be asked back: it must not become narrower, that is all."""
-        kept = [number for number, (about, _) in enumerate(self._groups) if self._facts[about].hidden and self._facts[about].before]
+        kept = [number for number, (about, _) in enumerate(self._groups) if self._facts[about].hidden and not self._facts[about].places]
         if not kept:
             return
         view = self._view([about for about, fact in self._facts.items() if fact.before and fact.known])

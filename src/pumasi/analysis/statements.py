@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from pumasi.analysis.attacker import MISSING, PRESENT, Who
+from pumasi.analysis.population import MISSING, PRESENT, Who
 
 Result = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -62,9 +62,9 @@ def note_levels(result: Result, levels: Levels) -> None:
                 for cell in result["cells"]:
                     place(levels[column], cell[column])
         case "describe":
-            for column, about in result["columns"].items():
+            for column, about in sorted(result["columns"].items()):
                 names = levels.setdefault(column, [])
-                for name in about.get("levels", {}):
+                for name in sorted(about.get("levels", {})):
                     place(names, name)
         case "glm":
             for column in _model_columns(result):
@@ -131,11 +131,11 @@ def _table(result: Result, levels: Levels) -> Iterator[Statement]:
 
 def _description(result: Result, levels: Levels) -> Iterator[Statement]:
     yield Statement((), result["n"], Rank.TOTAL, (("n",),))
-    for column, about in result["columns"].items():
+    for column, about in sorted(result["columns"].items()):
         at = ("columns", column)
         yield Statement(((column, PRESENT),), about["n"], Rank.COLUMN, ((*at, "n"),))
         yield Statement(((column, MISSING),), about["missing"], Rank.COLUMN, ((*at, "missing"),))
-        for name, value in about.get("levels", {}).items():
+        for name, value in sorted(about.get("levels", {}).items(), key=lambda level: place(levels[column], level[0])):
             yield Statement(((column, place(levels[column], name)),), value, Rank.LEVEL, ((*at, "levels", name),))
         if "mean" in about:
             value = None if about["mean"] is None else (about["mean"], about["sd"])

@@ -11,18 +11,19 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pumasi.analysis.attacker import LARGEST, MISSING, PRESENT, Joint, Unions, Who
 from pumasi.analysis.guard import Fact, Facts, Guard, refuse
-from pumasi.analysis.statements import Moments, Path, Rank, Result, fill_in, note_levels, read
+from pumasi.analysis.population import LARGEST, MISSING, PRESENT, Joint, Overlaps, Who
+from pumasi.analysis.statements import Levels, Moments, Path, Rank, Result, Statement, fill_in, note_levels, read
 
 CLEAR = "clear"
 
 TOO_SMALL = "it concerns a group that is too small to be published"
 MODEL_TELLS = "its coefficients would show the size of a group that is too small to be published"
 TOO_LARGE = "it has too many cells to be checked for small groups; group its levels first"
-DISAGREES = "its counts do not agree with other results about the same people, so they cannot be checked together"
+DISAGREES = "its counts and other results about the same people do not add up or are too many, so they cannot be checked together"
 
 
 def protect(
@@ -50,7 +51,7 @@ def protect(
         mine = [result for result in released if result["table"] == name and "refused" not in result]
         past = [result for result in earlier if result["table"] == name and "refused" not in result]
         _prepare(mine, past, agreed, smallest=smallest_cell)
-        _settle(mine, past, agreed, smallest=smallest_cell, repeated_people=repeated_people)
+        _Case(mine, past, agreed, smallest_cell).settle(repeated_people=repeated_people)
     return released
 
 
@@ -70,7 +71,7 @@ def findings(results: Sequence[Result], protected: Sequence[Result]) -> list[str
     return notes or [CLEAR]
 
 
-def _prepare(mine: list[Result], past: list[Result], levels: dict[str, list[str]], *, smallest: int) -> None:
+def _prepare(mine: list[Result], past: list[Result], levels: Levels, *, smallest: int) -> None:
     """Completes levels and cells, and refuses what no suppression can help."""
     for result in (*past, *mine):
         note_levels(result, levels)
@@ -85,58 +86,100 @@ def _prepare(mine: list[Result], past: list[Result], levels: dict[str, list[str]
                 refuse(result, MODEL_TELLS if small else TOO_SMALL)
 
 
-def _settle(mine: list[Result], past: list[Result], levels: dict[str, list[str]], *, smallest: int, repeated_people: bool) -> None:
-    """Finds the strongest model of the people that the counts allow, and lets a `Guard` leave out what it must."""
-    for adds_up, moments in ((True, True), (True, False), (False, False)) if repeated_people else ((True, True),):
-        facts = _gather(mine, past, levels, smallest=smallest, adds_up=adds_up)
+@dataclass(frozen=True)
+class _Case:
+    """What is to be judged together: the new and the earlier results about one table."""
+
+    mine: list[Result]
+    past: list[Result]
+    levels: Levels
+    smallest: int
+
+    def settle(self, *, repeated_people: bool) -> None:
+        """Grants the attacker the strongest assumptions that the counts allow, and lets a `Guard` leave out what it must."""
+        repeated_people = repeated_people or any(_repeats(result) for result in (*self.past, *self.mine) if "refused" not in result)
+        for adds_up, moments in ((True, True), (True, False), (False, False)) if repeated_people else ((True, True),):
+            facts = self._gather(frozenset())
+            if facts is not None and not any(fact.hidden for fact in facts.values()):
+                return
+            guard = self._guard(adds_up=adds_up, moments=moments)
+            if guard is not None:
+                guard.run(self.mine)
+                return
+        for result in self.mine:
+            refuse(result, DISAGREES)
+
+    def _guard(self, *, adds_up: bool, moments: bool) -> Guard | None:
+        """With as many columns without missing values as the counts allow: nobody said that there are any, so an attacker may guess."""
+        missing = {column: said.value for said in self._statements() for column in _missing(said.about)}
+        certain = frozenset(column for column, value in missing.items() if adds_up and value == 0)
+        guesses = [column for column in sorted(self.levels) if column not in certain and missing.get(column, 0) == 0]
+        best = self._model(certain.union(guesses), adds_up=adds_up, moments=moments)
+        if best is not None or not guesses:
+            return best
+        best = self._model(certain, adds_up=adds_up, moments=moments)
+        for column in guesses if best is not None else ():
+            better = self._model(certain | {column}, adds_up=adds_up, moments=moments)
+            if better is not None:
+                best, certain = better, certain | {column}
+        return best
+
+    def _model(self, complete: frozenset[str], *, adds_up: bool, moments: bool) -> Guard | None:
+        """A guard over these assumptions; None when no people fit them."""
+        facts = self._gather(complete)
         if facts is None:
-            continue
-        if not any(fact.hidden for fact in facts.values()):
-            return
-        groups = [about for about in facts if isinstance(about, tuple)]
-        counts = {column: len(names) for column, names in sorted(levels.items())}
-        model = Joint(counts, [frozenset(column for column, _ in who) for who in groups]) if adds_up else Unions(counts, groups)
-        guard = Guard(facts, model, levels if moments else {}, smallest=smallest)
-        if guard.start():
-            guard.run(mine)
-            return
-    for result in mine:
-        refuse(result, DISAGREES)
+            return None
+        groups = [
+            about if isinstance(about, tuple) else ((about.column, 0),)
+            for about in facts
+            if isinstance(about, tuple) or self.levels[about.column]
+        ]
+        counts = {column: len(names) for column, names in sorted(self.levels.items())}
+        model = (Joint if adds_up else Overlaps)(counts, groups, complete=complete)
+        guard = Guard(facts, model, self.levels if moments else {}, smallest=self.smallest)
+        return guard if guard.start() else None
+
+    def _statements(self) -> list[Statement]:
+        return [said for result in (*self.past, *self.mine) if "refused" not in result for said in read(result, self.levels)]
+
+    def _gather(self, complete: frozenset[str]) -> Facts | None:
+        """Every fact once, however often it is said; None when two results contradict each other."""
+        facts: Facts = {}
+        for result, before in (*((result, True) for result in self.past), *((result, False) for result in self.mine)):
+            for said in read(result, self.levels) if "refused" not in result else ():
+                fact = facts.setdefault(_without(said.about, complete), Fact())
+                if said.value is not None:
+                    if fact.value is not None and fact.value != said.value and isinstance(said.about, tuple):
+                        return None
+                    fact.value = said.value
+                    fact.known |= before or (said.value == 0 and bool(_missing(said.about)))
+                fact.before |= before
+                if not before:
+                    fact.places.append((result, said.rank, said.paths))
+        for about, fact in facts.items():
+            if isinstance(about, Moments):
+                people = facts[_without(((about.column, PRESENT),), complete)].value
+                fact.hidden = people is not None and people < self.smallest
+            elif fact.value != 0 or not _missing(about):
+                small = bool(fact.places) and (fact.value or 0) < self.smallest
+                fact.hidden = small or (fact.before and not fact.known)
+        return facts
 
 
-def _gather(mine: list[Result], past: list[Result], levels: dict[str, list[str]], *, smallest: int, adds_up: bool) -> Facts | None:
-    """Every fact once, however often it is said; None when two results contradict each other."""
-    said = [(result, statement) for result in (*past, *mine) if "refused" not in result for statement in read(result, levels)]
-    complete = {column for _, statement in said if adds_up for column in _never_missing(statement.about, statement.value)}
-    facts: Facts = {}
-    released = {id(result) for result in past}
-    for result, statement in said:
-        fact = facts.setdefault(_without(statement.about, complete), Fact())
-        if statement.value is not None:
-            if fact.value is not None and fact.value != statement.value and isinstance(statement.about, tuple):
-                return None
-            fact.value = statement.value
-            fact.known |= id(result) in released or bool(_never_missing(statement.about, statement.value))
-        if id(result) in released:
-            fact.before = True
-        else:
-            fact.places.append((result, statement.rank, statement.paths))
-    for about, fact in facts.items():
-        if isinstance(about, Moments):
-            people = facts[_without(((about.column, PRESENT),), complete)].value
-            fact.hidden = people is None or people < smallest
-        elif not _never_missing(about, fact.value):
-            small = bool(fact.places) and (fact.value or 0) < smallest
-            fact.hidden = small or (fact.before and not fact.known)
-    return facts
+def _repeats(result: Result) -> bool:
+    """Whether a result by itself shows that people are counted in several of its cells."""
+    if result["kind"] == "table" and result["n"] is not None:
+        return bool(sum(cell["n"] or 0 for cell in result["cells"]) > result["n"])
+    columns = result["columns"].values() if result["kind"] == "describe" else ()
+    return any(about["n"] is not None and sum(count or 0 for count in about.get("levels", {}).values()) > about["n"] for about in columns)
 
 
-def _never_missing(about: Who | Moments, value: Any) -> list[str]:
-    """The column that nobody lacks, if that is what is said."""
-    return [column for column, pick in about if pick == MISSING] if isinstance(about, tuple) and len(about) == 1 and value == 0 else []
+def _missing(about: Who | Moments) -> list[str]:
+    """The column whose missing values are counted, if nothing else is."""
+    return [column for column, pick in about if pick == MISSING] if isinstance(about, tuple) and len(about) == 1 else []
 
 
-def _without(about: Any, complete: set[str]) -> Any:
+def _without(about: Any, complete: frozenset[str]) -> Any:
     """The same people, without saying that they have a column that everybody has."""
     if isinstance(about, Moments):
         return about
