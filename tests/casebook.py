@@ -6,9 +6,11 @@ out, and `book.force(...)` says something illegal, which the rules must refuse. 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -65,6 +67,13 @@ class Casebook:
 
     def _bytes(self, what: str) -> bytes:
         return hashlib.sha256(f"{self.seed}/{what}".encode()).digest()
+
+    def copy(self) -> Casebook:
+        other = copy.copy(self)
+        other.world, other.tree = copy.deepcopy(self.world), copy.deepcopy(self.tree)
+        for name in ("log", "documents", "keys", "cosigners", "_votes"):
+            setattr(other, name, copy.copy(getattr(self, name)))
+        return other
 
     # --- saying things ---
 
@@ -199,6 +208,10 @@ class Casebook:
         salt, vote = self._votes[(voter, job)]
         return {"board": "airlock" if job else "drb", "job": job, "salt": salt, **vote}
 
+    def committed_vote(self, voter: str, *, job: str | None = None) -> str:
+        salt, vote = self._votes[(voter, job)]
+        return commit(salt, vote)
+
     def open_vote(self, voter: str, *, job: str | None = None) -> None:
         self.say(ev.VoteOpened, voter, **self.vote_opened(voter, job=job))
 
@@ -222,7 +235,7 @@ class Casebook:
         for hospital in self.hospitals:
             self.say(ev.PermitAuthorised, f"steward@{hospital}", application=self.applied)
 
-    def permit(self, hospital: str, *, signer: str | None = None, **changes: Any) -> str:
+    def permit(self, hospital: str, /, *, signer: str | None = None, **changes: Any) -> str:
         """Keep the signed permit of a hospital."""
         columns = {
             name: {"is": is_, "keep": keep, "kind": "number", "levels": [], "two_valued": False}
@@ -253,7 +266,7 @@ class Casebook:
         assert issued is not None
         return issued.permit
 
-    def manifest(self, hospital: str, **changes: Any) -> str:
+    def manifest(self, hospital: str, /, **changes: Any) -> str:
         document = Manifest(
             case=self.case, hospital=hospital, permit=self.permit_digest(hospital), tables={"patients": ["patient_no", "age", "death14"]},
             objects=1, bytes=4096, ciphertext=self._bytes(f"ciphertext {hospital}").hex(),
@@ -306,7 +319,7 @@ class Casebook:
     def done(self) -> None:
         self.say(ev.StudyDone, RESEARCHER)
 
-    def certificate(self, hospital: str, *, signer: str | None = None, **changes: Any) -> str:
+    def certificate(self, hospital: str, /, *, signer: str | None = None, **changes: Any) -> str:
         document = Certificate(
             case=self.case, hospital=hospital, permit=self.permit_digest(hospital), legal_basis="pipa-28-2",
             algorithm="AES-256-GCM", method="file overwritten and removed", objects=1, bytes=4096, attempts=3, failures=3, residual=0,
@@ -358,5 +371,13 @@ class Casebook:
 
 
 def play(*, until: str = "closed", seed: str = "pumasi", hospitals: int = 3, release: str = "two-people", drb: int = 3) -> Casebook:
-    """A consortium and one legal case in it, up to and with the step `until` (see `STEPS`)."""
-    return Casebook(seed, hospitals=hospitals, release=release, drb=drb).play(until=until)
+    """A consortium and one legal case in it, up to and with the step `until` (see `STEPS`). A copy: do with it what you like."""
+    return _played(until, seed, hospitals, release, drb).copy()
+
+
+@cache
+def _played(until: str, seed: str, hospitals: int, release: str, drb: int) -> Casebook:
+    at = STEPS.index(until)
+    if at == 0:
+        return Casebook(seed, hospitals=hospitals, release=release, drb=drb).play(until=until)
+    return _played(STEPS[at - 1], seed, hospitals, release, drb).copy().play(until=until, after=STEPS[at - 1])

@@ -441,8 +441,8 @@ def _read_policy_line(items: list[str], policy: Policy) -> None:
         case ["quorum", name]:
             need((name == "none" or name in defined, "the quorum is not defined above"))
             policy.quorum.append(name)
-        case [first, *_] if not first.startswith("#"):
-            raise Broken("not a log, witness, group or quorum")
+        case _:
+            need((not items or items[0].startswith("#"), "not a log, witness, group or quorum"))
 
 
 def _read_vkey(text: str, kind: int, known: Iterable[NoteKey]) -> NoteKey:
@@ -818,7 +818,7 @@ class History:
         need(
             self.is_about(manifest, hospital),
             (
-                all(set(columns) <= allowed.get(table, set()) for table, columns in manifest["tables"].items()),
+                all(table in allowed and set(columns) <= allowed[table] for table, columns in manifest["tables"].items()),
                 "the workspace holds columns that the permit does not name",
             ),
         )
