@@ -226,7 +226,7 @@ def text_of(table: list[list[str]], *, quoted: int | None, end: str) -> str:
     return text.getvalue()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(table=TABLES, quoted=st.sampled_from([None, csv.QUOTE_ALL, csv.QUOTE_MINIMAL]), end=st.sampled_from(["\n", "\r\n", "\r"]))
 @example(table=[["1", "2"]] * 2, quoted=None, end="\r\n")
 def test_what_is_read_is_what_python_reads(table: list[list[str]], quoted: int | None, end: str) -> None:
