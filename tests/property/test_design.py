@@ -45,7 +45,7 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
     return table
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=150)
 @given(formula=formulas, table=tables())
 def test_a_design_is_the_model_matrix(formula: str, table: pd.DataFrame) -> None:
     try:

@@ -41,7 +41,7 @@ def dealt(table: pd.DataFrame) -> list[pd.DataFrame]:
     return [table[table["site"] == site] for site in range(int(table["site"].max()) + 1)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=120)
 @given(table=tables(), formula=st.sampled_from(FORMULAS), family=st.sampled_from(["gaussian", "binomial", "poisson"]))
 def test_the_fit_is_the_pooled_one_or_a_refusal_without_a_number(table: pd.DataFrame, formula: str, family: str) -> None:
     found = glm(formula.format(family), family, dealt(table), levels=LEVELS, smallest_cell=5)
@@ -51,7 +51,7 @@ def test_the_fit_is_the_pooled_one_or_a_refusal_without_a_number(table: pd.DataF
     assert_pooled(found, Pooled(formula.format(family), family, table.drop(columns="site")))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=50)
 @given(table=tables(), smallest_cell=st.integers(1, 60))
 def test_describe_and_table_are_pandas(table: pd.DataFrame, smallest_cell: int) -> None:
     frames = [frame(part, LEVELS) for part in dealt(table)]

@@ -29,6 +29,8 @@ MOST_STEPS = 60
 MOST_HALVINGS = 30
 # The squared step in standard errors at which the next one would be lost in rounding.
 CONVERGED = 1e-16
+# And the one that rounding may leave where counts are so large that standard errors are near the last digit of a coefficient.
+STALLED = 1e-8
 # Larger sums than this come only from a step that ran away; up to it they fit the fixed point of 2^16 hospitals.
 _RUNAWAY = 2.0**46
 
@@ -127,7 +129,7 @@ def advance_start(total: Sequence[float], question: dict[str, Any], state: dict[
         return {"step": "done", "refused": [f"these columns depend on each other (collinearity), leave one of them out: {told}"]}
     null = _null_point(question, state)
     last = {"point": [0.0] * len(names), "deviance": None} if null is None else {"point": null, "deviance": _null_deviance(state)}
-    again = {"iterations": 1, "halvings": 0, "slow": 0, "decrement": None, "leapt": null is not None}
+    again = {"iterations": 1, "halvings": 0, "slow": 0, "decrement": None}
     return {**state, **again, "step": "fit", "point": solver.solve(right), "last": last}
 
 
@@ -153,7 +155,7 @@ def advance_fit(total: Sequence[float], question: dict[str, Any], state: dict[st
     information = _square(reader, size)
     reader.end()
     last = state["last"]
-    if ran_away or (last is not None and last["deviance"] is not None and deviance > last["deviance"] * (1 + 1e-10)):
+    if ran_away or (last["deviance"] is not None and deviance > last["deviance"] * (1 + 1e-10)):
         return _step_back(state)
     if question["family"] == "gaussian" and deviance < 1e-20 * state["rows"]:
         return _refused(
@@ -166,32 +168,29 @@ def advance_fit(total: Sequence[float], question: dict[str, Any], state: dict[st
     decrement = state["unit"] * math.fsum(map(mul, score, step))
     point = [here + by for here, by in zip(state["point"], step, strict=True)]
     dispersion = deviance / (state["rows"] - size) if question["family"] == "gaussian" else 1.0
-    # least squares is linear: what is left after three refinements is rounding
-    if decrement <= CONVERGED * dispersion or (question["family"] == "gaussian" and state["iterations"] >= 3):
-        if question["family"] != "gaussian":  # the quadratic model of the deviance is exact here to more digits than are carried
-            deviance = max(deviance - decrement / state["unit"], 0.0)
-        return {"step": "done", "result": _result(question, state, point=point, deviance=deviance, solver=solver)}
-    # Near an optimum Newton squares the error. Where it only shrinks by a constant factor, the optimum is at infinity.
+    # Near an optimum Newton squares the error. Where a tiny step shrinks no further only rounding is left (least squares: after three
+    # refinements), and where a small one shrinks by a constant factor the optimum is at infinity.
     before = state["decrement"]
-    slow = state["slow"] + 1 if before is not None and decrement < 0.05 and decrement > 0.1 * before else 0
+    stalled = before is not None and decrement > 0.1 * before
+    rounding = (stalled and decrement <= STALLED) or (question["family"] == "gaussian" and state["iterations"] >= 3)
+    if decrement <= CONVERGED * dispersion or rounding:
+        return {"step": "done", "result": _result(question, state, point=point, deviance=deviance, solver=solver)}
+    slow = state["slow"] + 1 if stalled and decrement < 0.05 else 0
     if slow >= 3:
         return _refused(_SEPARATED)
     if state["iterations"] >= MOST_STEPS:
         return _refused(_NO_CONVERGENCE)
-    after = {"iterations": state["iterations"] + 1, "halvings": 0, "slow": slow, "decrement": decrement, "leapt": False}
+    after = {"iterations": state["iterations"] + 1, "halvings": 0, "slow": slow, "decrement": decrement}
     return {**state, **after, "point": point, "last": {"point": state["point"], "deviance": deviance}}
 
 
 def _step_back(state: dict[str, Any]) -> dict[str, Any]:
-    """Half the step; a bad first leap is given up for the intercept alone, from where Newton only goes down."""
-    last = state["last"]
-    if last is None or state["halvings"] >= MOST_HALVINGS or state["iterations"] >= MOST_STEPS:
+    """Half the way back to the last good point; at first that is the model of the intercept alone."""
+    if state["halvings"] >= MOST_HALVINGS or state["iterations"] >= MOST_STEPS:
         return _refused(_NO_CONVERGENCE)
-    after = {"iterations": state["iterations"] + 1, "slow": 0, "decrement": None}
-    if state["leapt"]:
-        return {**state, **after, "leapt": False, "point": last["point"], "last": None}
-    point = [(here + there) / 2 for here, there in zip(state["point"], last["point"], strict=True)]
-    return {**state, **after, "halvings": state["halvings"] + 1, "point": point}
+    point = [(here + there) / 2 for here, there in zip(state["point"], state["last"]["point"], strict=True)]
+    after = {"iterations": state["iterations"] + 1, "halvings": state["halvings"] + 1, "slow": 0, "decrement": None}
+    return {**state, **after, "point": point}
 
 
 def _result(question: dict[str, Any], state: dict[str, Any], *, point: list[float], deviance: float, solver: Factor) -> dict[str, Any]:
