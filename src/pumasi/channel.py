@@ -18,14 +18,10 @@ import httpx
 
 from pumasi.kernel import request
 from pumasi.kernel.envelope import Keys
-from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered
+from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered, Unreachable
 
 KINDS: dict[int, type[PumasiError]] = {401: Tampered, 404: NotFound, 409: Refused, 422: Invalid}
 ANSWER = 30.0  # seconds that a hub may take beyond the time it was asked to wait
-
-
-class Unreachable(PumasiError):
-    """The hub did not answer within the time this party is willing to wait."""
 
 
 class Channel:

@@ -74,24 +74,18 @@ def review(
 def main() -> None:
     """Run one command and end with its exit code."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except PumasiError as error:
         _tell(error.reasons, error.exit_code)
-    except typer.Abort:
-        _tell(["interrupted; what was recorded stays recorded"], 130)
-    except typer.TyperException as error:
-        error.show()
-        sys.exit(2)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in EXTRAS or importlib.util.find_spec(missing) is not None:
             raise
         _tell([f"this command needs the package '{missing}': install pumasi with the extra [{EXTRAS[missing]}]"], 2)
-    except (BrokenPipeError, KeyboardInterrupt):
-        sys.exit(130)
+    except KeyboardInterrupt:
+        _tell(["interrupted; what was recorded stays recorded"], 130)
     except OSError as error:
         _tell([f"{error.strerror or 'the file system refused'}: {error.filename or 'no file named'}"], 1)
-    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _tell(reasons: list[str], code: int) -> None:

@@ -79,9 +79,8 @@ def inbox(home: Home) -> None:
     for item in items:
         study = board.application(party, item["application"])
         job = f" {item['job']}" if "job" in item else ""
-        typer.echo(
-            f"{item['do']:<7} {item['case']}{job}  {study.title} ({study.purpose}, smallest cell {study.smallest_cell}, asked by {study.applicant})"
-        )
+        about = f"{study.title} ({study.purpose}, smallest cell {study.smallest_cell}, asked by {study.applicant})"
+        typer.echo(f"{item['do']:<7} {item['case']}{job}  {about}")
     if not items:
         typer.echo("Nothing waits for you.")
 

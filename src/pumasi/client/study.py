@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -211,7 +212,7 @@ class Study:
         questions = [compiled(analysis, self.tables) for analysis in analyses]
         for attempt in range(RERUNS + 1):
             job = self._submit(questions)
-            view = self._until(lambda view, job=job: self._sealed_or_failed(view, job), "joint computation")
+            view = self._until(partial(_sealed_or_failed, job), "joint computation")
             failed = {hospital: here["failure"] for hospital, here in view["jobs"][job].items() if here["failure"] is not None}
             if not failed:
                 break
@@ -254,10 +255,6 @@ class Study:
         )
         self.progress(f"job {job.job[:8]} with {len(questions)} analyses sent to {len(hospitals)} hospitals")
         return job.job
-
-    def _sealed_or_failed(self, view: dict[str, Any], job: str) -> bool:
-        states = [here["state"] for here in view["jobs"].get(job, {}).values()]
-        return "failed" in states or (bool(states) and "running" not in states)
 
     def _read(self, job: str) -> Released:
         self.progress("one result, sealed at every hospital; two people at each review it now")
@@ -313,3 +310,8 @@ class Study:
         temporary.replace(path)
         self.seconds["bundle"] = time.monotonic() - started
         return path
+
+
+def _sealed_or_failed(job: str, view: dict[str, Any]) -> bool:
+    states = [here["state"] for here in view["jobs"].get(job, {}).values()]
+    return "failed" in states or (bool(states) and "running" not in states)

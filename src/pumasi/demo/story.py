@@ -22,7 +22,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pumasi.channel import Channel
 from pumasi.client import cli as client_cli
 from pumasi.client import outcome, studyfile
 from pumasi.client.home import Home
@@ -31,7 +30,6 @@ from pumasi.demo import hospitals as generated
 from pumasi.demo.people import ROLES, Staff, work
 from pumasi.demo.processes import Fleet, free_port
 from pumasi.hub import cli as hub_cli
-from pumasi.kernel.envelope import Keys
 from pumasi.kernel.errors import Invalid, PumasiError
 from pumasi.node import cli as node_cli
 
@@ -128,8 +126,7 @@ def _quietly() -> Iterator[None]:
 def found(system: System, names: list[str], say: Say) -> None:
     """Step 2: processes, membership, and the consortium rule."""
     system.fleet.start("hub", "hub", "serve", "--home", str(system.folder / "hub"), home=system.folder / "hub", address=system.url)
-    keys = Keys.from_text((system.folder / "hub" / "keys" / "coordinator.key").read_text())
-    coordinator = Channel(system.url, system.certificate, author=COORDINATOR, keys=keys)
+    coordinator = hub_cli.coordinator(system.folder / "hub")
     _wait(system, lambda: coordinator.get("/").json()["size"] > 0)
     say("the hub is up and has founded the log")
     companies = _nodeless_members(system, len(names))
@@ -147,8 +144,8 @@ def found(system: System, names: list[str], say: Say) -> None:
     coordinator.close()
 
 
-def _admit(coordinator: Channel, wanted: set[str]) -> bool:
-    members = coordinator.get("/members").json()
+def _admit(coordinator: Any, wanted: set[str]) -> bool:
+    members: dict[str, Any] = coordinator.get("/members").json()
     for name in sorted(wanted & members.keys()):
         if not members[name]["admitted"]:
             coordinator.post("/admissions", name.encode())
@@ -254,7 +251,6 @@ def _keep(system: System, run: Path, say: Say) -> None:
     for path in (record, Path("system.json")):
         path.write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     client_cli.remember(system.url, system.researcher)
-    say(
-        f"\nEverything keeps running: see system.json. Run another study on it:\n  pumasi study run study.toml --hub {system.url} --json outcome.json"
-    )
+    say("\nEverything keeps running: see system.json. Run another study on it:")
+    say(f"  pumasi study run study.toml --hub {system.url} --json outcome.json")
     say("Stop it all with: pumasi demo-stop system.json")

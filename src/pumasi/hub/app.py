@@ -4,6 +4,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -150,7 +151,8 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
     @app.get("/log")
     def read(start: int, seen: int = 0, wait: float = 0) -> dict[str, Any]:
         site = hub.site
-        site.wait_for(lambda: site.tree.size > start or hub.log.published > seen, min(wait, MAX_WAIT))
+        if site.wait_for(lambda: site.tree.size > start or hub.log.published > seen, min(wait, MAX_WAIT)) and wait:
+            time.sleep(hub.log.gather)  # what comes at the same time goes in one answer
         return {"entries": [b64(data) for data in site.entries(start, start + 2000)], "checkpoint": hub.log.newest()}
 
     @app.post("/cosignatures/{size}")

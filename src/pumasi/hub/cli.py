@@ -7,9 +7,12 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pumasi.channel import Channel
 
 app = typer.Typer(no_args_is_help=True, help="The coordinating body's hub: membership, catalogue, cases, mailbox, log.")
 Home = Annotated[Path, typer.Option(help="The hub's own folder.")]
@@ -63,16 +66,21 @@ def serve(home: Home) -> None:
 @app.command()
 def admit(home: Home, member: str) -> None:
     """Admit an organisation that has applied; the rule on the consortium's make-up is checked when a study applies."""
-    from pumasi.channel import Channel
+    channel = coordinator(home)
+    channel.post("/admissions", member.encode())
+    channel.close()
+    typer.echo(f"{member} is a member.")
+
+
+def coordinator(home: Path) -> Channel:
+    """A channel to the running hub that speaks for the coordinating body."""
+    from pumasi.channel import Channel as Opened
     from pumasi.hub.settings import load
     from pumasi.kernel.envelope import Keys
 
     settings = load(home)
     keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
-    channel = Channel(settings.url, home / "hub.crt", author=settings.name, keys=keys)
-    channel.post("/admissions", member.encode())
-    channel.close()
-    typer.echo(f"{member} is a member.")
+    return Opened(settings.url, home / "hub.crt", author=settings.name, keys=keys)
 
 
 def _write_secret(path: Path, data: bytes) -> None:

@@ -17,8 +17,8 @@ from pumasi.store.db import open_db, reader
 _schema = MetaData()
 _messages = Table(
     "messages", _schema,
-    Column("job", String(32), primary_key=True), Column("label", String(40), primary_key=True), Column("sender", String(64), primary_key=True),
-    Column("data", LargeBinary),
+    Column("job", String(32), primary_key=True), Column("label", String(40), primary_key=True),
+    Column("sender", String(64), primary_key=True), Column("data", LargeBinary),
 )  # fmt: skip
 
 
@@ -26,24 +26,25 @@ class Mailbox:
     def __init__(self, path: Path) -> None:
         self._engine: Engine = open_db(path, schema=_schema, synchronous="NORMAL")
         self._arrived = threading.Condition()
+        self._senders: dict[tuple[str, str], set[str]] = {}  # who has sent: waiting asks here, not the database
 
     def put(self, job: str, label: str, sender: str, data: bytes) -> None:
         with self._engine.begin() as db:
             db.execute(insert(_messages).values(job=job, label=label, sender=sender, data=data).on_conflict_do_nothing())
         with self._arrived:
+            self._who(job, label).add(sender)
             self._arrived.notify_all()
 
     def get(self, job: str, label: str, *, expected: set[str], seconds: float) -> dict[str, bytes]:
         """The messages under this label once every expected sender has sent, or what there is when the time is over."""
-        found: dict[str, bytes] = {}
-
-        def complete() -> bool:
-            found.update(self._read(job, label))
-            return expected <= found.keys()
-
         with self._arrived:
-            self._arrived.wait_for(complete, timeout=seconds)
-        return found
+            self._arrived.wait_for(lambda: expected <= self._who(job, label), timeout=seconds)
+        return self._read(job, label)
+
+    def _who(self, job: str, label: str) -> set[str]:
+        if (job, label) not in self._senders:
+            self._senders[(job, label)] = set(self._read(job, label))
+        return self._senders[(job, label)]
 
     def _read(self, job: str, label: str) -> dict[str, bytes]:
         with reader(self._engine).connect() as db:
@@ -54,3 +55,6 @@ class Mailbox:
         """Delete what the hospitals of a job exchanged, except these labels."""
         with self._engine.begin() as db:
             db.execute(delete(_messages).where(_messages.c.job == job, _messages.c.label.not_in(keep)))
+        with self._arrived:
+            for known in [known for known in self._senders if known[0] == job and known[1] not in keep]:
+                del self._senders[known]

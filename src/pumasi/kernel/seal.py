@@ -17,7 +17,7 @@ _PUBLIC = 32
 
 
 def seal(key: bytes, plaintext: bytes, *, context: bytes) -> bytes:
-    """Nonce, ciphertext and tag under AES-256-GCM. `context` is not sent, but must be the same to open it: put job, round and sender there."""
+    """Nonce, ciphertext and tag under AES-256-GCM. `context` (job, round, sender) is not sent, but opens it."""
     nonce = os.urandom(_NONCE)
     return nonce + _aead(key).encrypt(nonce, plaintext, context)
 

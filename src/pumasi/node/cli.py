@@ -84,8 +84,7 @@ def join(home: Home) -> None:
     if node.site.noted("joined") is not None:
         raise Invalid(f"{node.settings.name} has applied already; `pumasi node serve --home {home}` sends what is recorded")
     keys, cosigner = node.site.keys, b64(node.cosigner.public_key().public_bytes_raw())
-    fields = {"kind": node.settings.kind, "key": keys.public, "box": keys.box_public, "cosigner": cosigner}
-    node.site.record(ev.MemberApplied, case=CONSORTIUM, **fields)
+    node.site.record(ev.MemberApplied, case=CONSORTIUM, kind=node.settings.kind, key=keys.public, box=keys.box_public, cosigner=cosigner)
     node.site.note("joined", b"1")
     node.close()
     typer.echo(f"{node.settings.name} applies for membership.")

@@ -5,6 +5,7 @@ Outwards go signed events, sealed shares and releases, each by its own function 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -54,10 +55,8 @@ class Courier:
 
     def cosign(self, size: int, line: str) -> None:
         """Add this node's cosignature to a checkpoint that it has checked."""
-        try:
+        with contextlib.suppress(NotFound):  # a newer checkpoint has replaced it; that one is next
             self._channel.post(f"/cosignatures/{size}", line.encode("utf-8"))
-        except NotFound:
-            pass  # a newer checkpoint has replaced it; that one is next
 
     def clear(self, job: str) -> None:
         """Ask the hub to delete what the hospitals of a finished job exchanged."""

@@ -47,7 +47,7 @@ patience_seconds = 60
 class TableSettings(Model):
     file: str
     person: Name
-    identifiers: list[Name] = []
+    identifiers: list[Name] = Field(default=[])
 
 
 class NodeSettings(Model):
@@ -60,7 +60,7 @@ class NodeSettings(Model):
     permit_days: int = Field(ge=1, le=3650)
     legal_basis: LegalBasis
     patience_seconds: float = Field(gt=0)
-    tables: dict[Name, TableSettings] = {}
+    tables: dict[Name, TableSettings] = Field(default={})
 
 
 def write(home: Path, *, name: str, kind: str, hub: str, smallest_cell: int) -> None:

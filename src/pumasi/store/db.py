@@ -19,7 +19,8 @@ checkpoints = Table("checkpoints", metadata, Column("size", Integer, primary_key
 outbox = Table(
     "outbox", metadata,
     Column("id", Integer, primary_key=True, autoincrement=True), Column("case", String(32)), Column("author", String(128)),
-    Column("seq", Integer), Column("digest", String(64)), Column("data", LargeBinary), Column("state", String(8)), Column("reasons", Text, default=""),
+    Column("seq", Integer), Column("digest", String(64)), Column("data", LargeBinary), Column("state", String(8)),
+    Column("reasons", Text, default=""),
 )  # fmt: skip
 Index("outbox_chain", outbox.c.case, outbox.c.author, outbox.c.state)
 Index("outbox_state", outbox.c.state)

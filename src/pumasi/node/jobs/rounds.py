@@ -220,7 +220,7 @@ class Run:
         safe = suppression.protect(
             results, earlier=self.earlier, levels=levels, smallest_cell=self.job.smallest_cell, repeated_people=repeated
         )
-        mine = {
+        mine: dict[str, Any] = {
             "format": "pumasi result v1",
             "case": self.job.case,
             "job": self.job.job,
