@@ -23,10 +23,11 @@ def refusals(world: World, output: HeldOutput, hospital: str) -> list[str]:
     permit, here = _places(world, output, hospital)
     job = world.cases[output.case].jobs[output.job]
     reasons = [
+        None if permit.state == "open" else f"the permit of {hospital} has ended",
         None if here.output == output.digest else "the log names another output than the one held here",
         None if job.outputs == {output.digest} else "not every hospital of the job has sealed this output",
         f"the job failed at {', '.join(job.failed)}" if job.failed else None,
-        None if _reviewed(permit, here) else "two people of this hospital have not both approved this output",
+        None if reviewed(permit, here) else "two people of this hospital have not both approved this output",
     ]
     return [reason for reason in reasons if reason is not None]
 
@@ -38,9 +39,12 @@ def _places(world: World, output: HeldOutput, hospital: str) -> tuple[PermitCase
     return case.permits[hospital], case.jobs[output.job].at[hospital]
 
 
-def _reviewed(permit: PermitCase, here: JobAtHospital) -> bool:
-    automatic = permit.release == "automatic-if-clear" and here.findings == "clear"
-    return automatic or (here.airlock is not None and here.airlock.decision == "approve")
+def reviewed(permit: PermitCase, here: JobAtHospital) -> bool:
+    """Whether the people of this hospital have approved an output, or its permit lets it pass: once one person looks, two decide."""
+    if here.airlock is None:
+        return False
+    automatic = permit.release == "automatic-if-clear" and here.findings == "clear" and not here.airlock.committed
+    return automatic or here.airlock.decision == "approve"
 
 
 def release(site: Site, courier: Courier, *, case: str, job: str, applicant_box: str) -> None:
@@ -52,9 +56,8 @@ def release(site: Site, courier: Courier, *, case: str, job: str, applicant_box:
     permit, here = _places(site.world, output, site.id)
     if here.state != "released":
         refuse_if(*refusals(site.world, output, site.id))
-        approved = here.airlock is not None and here.airlock.decision == "approve"
-        reviewers = sorted(here.airlock.opened) if here.airlock is not None and approved else []
-        site.record(ev.Released, case=case, job=job, output=output.digest, reviewers=reviewers)
+        assert here.airlock is not None  # it was reviewed
+        site.record(ev.Released, case=case, job=job, output=output.digest, reviewers=sorted(here.airlock.opened))
         return  # the part of the key leaves once the log has accepted the release
     context = f"release|{job}|{output.digest}|{permit.hospital}".encode()
     courier.send_release(Release(job, seal_to(unb64(applicant_box, 32), output.release_share, context=context)))
