@@ -209,10 +209,25 @@ def tell(data: Path | None, *, json_file: Path | None, keep: bool, say: Say) -> 
         if keep:
             _keep(system, run, say)
         return verified or outcome.exit_code(result)
+    except PumasiError as error:
+        if error.exit_code == 1:
+            say(f"   the logs of all processes are in {_save_logs(system, run)}")
+        raise
     finally:
         if not (keep and finished):
             system.fleet.stop()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _save_logs(system: System, run: Path) -> Path:
+    """What the processes said, for whoever looks into a fault; logs hold no patient value."""
+    logs = run / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    for one in system.fleet.started:
+        for file in sorted(one.home.glob("*.log")) + [one.home / "output.txt"]:
+            if file.is_file():
+                shutil.copyfile(file, logs / f"{one.home.name}-{file.name}")
+    return logs
 
 
 def _study(system: System, study: StudyFile, bundle: Path, say: Say) -> dict[str, Any]:

@@ -200,7 +200,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
     @app.get("/catalogue")
     def catalogue(caller: Signed) -> dict[str, Any]:
         """Every described dataset, by hospital: the commitment in the log and the document behind it."""
-        found = {hospital: site.document(commitment) for hospital, commitment in site.world.datasets.items()}
+        found = {hospital: site.document(commitment) for hospital, commitment in dict(site.world.datasets).items()}
         return {
             hospital: {"commitment": document.commitment, "salt": document.salt, "body": document.body}
             for hospital, document in found.items()
@@ -213,7 +213,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
 
     @app.get("/members")
     def members(caller: Signed) -> dict[str, Any]:
-        return {m.id: {"kind": m.kind, "admitted": m.admitted, "node": m.cosigner is not None} for m in site.world.members.values()}
+        return {m.id: {"kind": m.kind, "admitted": m.admitted, "node": m.cosigner is not None} for m in list(site.world.members.values())}
 
     @app.get("/chains/{case}")
     def chain(case: str, caller: Signed) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def _mailbox_routes(app: FastAPI, hub: Hub) -> None:
 
     def parties(job: RandomId) -> tuple[str, set[str]]:
         """The applicant of a job and its hospitals."""
-        for case in hub.site.world.cases.values():
+        for case in list(hub.site.world.cases.values()):
             if job in case.jobs:
                 return case.event.author, set(case.jobs[job].at)
         raise NotFound("there is no such job")

@@ -85,7 +85,7 @@ def case_view(case: Case) -> dict[str, Any]:
 def tidy(log: Sequencer, destroy_share: Any) -> None:
     """What the coordinating body owes its cases: destroy its key share of every ended permit, close what is finished."""
     for id, case in list(log.site.world.cases.items()):
-        for hospital, permit in case.permits.items():
+        for hospital, permit in dict(case.permits).items():
             if permit.state in ("ended", "destroyed") and not permit.share_destroyed:
                 destroy_share(id, hospital)
                 log.record(ev.KeyShareDestroyed, case=id, hospital=hospital)

@@ -111,7 +111,7 @@ class Sequencer:
 
     def cosigners(self) -> list[note.VKey]:
         """The key of every member that cosigns."""
-        members = self.site.world.members.values()
+        members = list(self.site.world.members.values())  # a copy: the fold may add one meanwhile
         return [note.cosigner_vkey(self.origin, member.id, member.cosigner) for member in members if member.admitted and member.cosigner]
 
     def quorum(self) -> int:

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pumasi.channel import Unreachable
 from pumasi.kernel import event as ev
-from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered
+from pumasi.kernel.errors import Invalid, PumasiError, Tampered, Unreachable
 from pumasi.kernel.event import Entry
 from pumasi.kernel.study import Application, Dataset
 from pumasi.kernel.world import Case, PermitCase
@@ -42,6 +41,7 @@ class Agent:
     node: Node
     stop: threading.Event = field(default_factory=threading.Event)
     _seen: int = 0  # the newest checkpoint that was checked and cosigned
+    _awaited: str = ""  # the last own event that the log took, until the own copy holds it
 
     def __post_init__(self) -> None:
         self.keeper = Keeper(self.node)
@@ -109,13 +109,20 @@ class Agent:
     def act(self) -> None:
         """Everything that is due here now, each by its own function; sending first, so that nothing is decided twice."""
         self.send_recorded()
-        if self.node.site.unsent():
-            return  # the log has not answered yet: what is due may change with it
+        if self._awaited and self.node.site.index_of(self._awaited) is None:
+            return  # the own copy lags behind: what is due is about to change
         world, me = self.node.site.world, self.node.settings.name
         with self.node.site.changed:
             mine = [(id, case, case.permits[me]) for id, case in world.cases.items() if me in case.permits]
         for id, case, permit in mine:
-            for due in (self.issue_permit, self.open_workspace, self.run_jobs, self.release_outputs, self.end_permit, self.destroy_workspace):
+            for due in (
+                self.issue_permit,
+                self.open_workspace,
+                self.run_jobs,
+                self.release_outputs,
+                self.end_permit,
+                self.destroy_workspace,
+            ):
                 self._attempt(due, id, case, permit)
         self.send_recorded()
 
@@ -132,12 +139,15 @@ class Agent:
         site = self.node.site
         member = site.world.members.get(self.node.settings.name)
         for id, data in site.unsent():
-            event: Any = Entry(data).event
+            entry = Entry(data)
+            event: Any = entry.event
             if event.type != "MemberApplied" and not (member and member.admitted):
                 return  # until it is admitted a hospital only applies
             refused = self.node.courier.send_event(SignedEvent(data, self._document(event)))
             site.settle(id, refused=refused)
-            if refused:
+            if not refused:
+                self._awaited = entry.digest
+            else:
                 log.error("the log refused %s: %s", event.type, "; ".join(refused))
 
     def _document(self, event: Any) -> Any:
@@ -168,13 +178,13 @@ class Agent:
         self.node.site.record(ev.WorkspaceOpened, case=id, opened=[manifest], manifest=manifest.commitment)
 
     def run_jobs(self, id: str, case: Case, permit: PermitCase) -> None:
-        for job_id, job in case.jobs.items():
+        for job_id, job in dict(case.jobs).items():
             here = job.at.get(permit.hospital)
             if here is not None and here.state == "running":
                 self.desk.begin(id, job_id, job)
 
     def release_outputs(self, id: str, case: Case, permit: PermitCase) -> None:
-        for job_id, job in case.jobs.items():
+        for job_id, job in dict(case.jobs).items():
             here = job.at.get(permit.hospital)
             if here is None or job.failed or here.output is None or permit.state == "destroyed":
                 continue
@@ -199,7 +209,7 @@ class Agent:
     def destroy_workspace(self, id: str, case: Case, permit: PermitCase) -> None:
         if permit.state != "ended" or self.desk.busy(id):
             return
-        pending = [job for job_id, job in case.jobs.items() if self._release_pending(id, job_id, job, permit)]
+        pending = [job for job_id, job in dict(case.jobs).items() if self._release_pending(id, job_id, job, permit)]
         if pending:
             return
         certificate = self.keeper.destroy(id, case, permit)
@@ -208,5 +218,3 @@ class Agent:
     def _release_pending(self, id: str, job_id: str, job: Any, permit: PermitCase) -> bool:
         here = job.at.get(permit.hospital)
         return here is not None and here.state == "released" and self.node.site.noted(f"sent|{id}|{job_id}") is None
-
-

@@ -34,7 +34,8 @@ def open_db(path: Path, *, schema: MetaData = metadata, synchronous: str = "FULL
     """Open or create the database at `path` (mode 0600). Transactions begin immediately: one writer at a time, never a deadlock."""
     if not path.exists():
         path.touch(mode=0o600)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False})
+    # max_overflow: the hub answers hundreds of waiting nodes at once, and none may fail for want of a connection.
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False}, pool_size=16, max_overflow=-1)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:

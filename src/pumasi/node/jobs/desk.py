@@ -136,7 +136,7 @@ class JobDesk:
     def _earlier(self, case: str, job: Job) -> list[dict[str, Any]]:
         """What this project has learnt before about the same hospitals together: sealed counts as published."""
         jobs = self._node.site.world.cases[case].jobs
-        before = [id for id, other in jobs.items() if id != job.job and not other.failed and sorted(other.at) == sorted(job.permits)]
+        before = [id for id, other in dict(jobs).items() if id != job.job and not other.failed and sorted(other.at) == sorted(job.permits)]
         return [result for id in before for result in held(self._node.site.engine, case, id).known]
 
 
