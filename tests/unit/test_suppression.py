@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pumasi.analysis.attacker import View
+from pumasi.analysis.population import Joint, Model, Who
 from pumasi.analysis.suppression import CLEAR, findings, protect
 
 LEVELS = {
@@ -256,6 +258,53 @@ def test_people_with_several_rows_need_not_add_up() -> None:
     asked = {**table([4, 56, 60], "conscious"), "n": 100}
     assert counts(safe(asked, repeated=True)[0]) == counts(safe(asked)[0]) == [None, 56, 60]
     assert counts(safe(table([4, 56, 60], "conscious"), repeated=True)[0]) == [None, None, 60]
+
+
+def bounds(model: Model, known: dict[Who, int], of: Who) -> tuple[float, float]:
+    """The least and the most that a group can be."""
+    equations = [*model.structure(known), *(equation for who, value in known.items() for equation in model.said(who, value))]
+    total = model.sum_of(of)
+    assert total is not None
+    view = View(model.size, equations, joined=[total], ceiling=1e4)
+    weights = np.zeros(model.size)
+    weights[total.at] = total.weights
+    least, most = (view.furthest(sign * weights, start=None) for sign in (-1, 1))
+    assert least is not None
+    assert most is not None
+    return round(float(weights @ least), 6), round(float(weights @ most), 6)
+
+
+def pairs(first: str, second: str, cells: list[list[int]]) -> dict[Who, int]:
+    return {((first, row), (second, at)): count for row, counts in enumerate(cells) for at, count in enumerate(counts)}
+
+
+def test_three_tables_in_a_circle_say_more_than_each_two_of_them() -> None:
+    """At most 10 + 10 have both b and c: those with a who have the rarer of the two, and those without a likewise."""
+    known = {**pairs("a", "b", [[58, 10], [8, 60]]), **pairs("a", "c", [[8, 60], [58, 10]])}
+    asked = ((("b", 1), ("c", 1)), (("b", 0), ("c", 0)))
+    circle = Joint({"a": 2, "b": 2, "c": 2}, [*known, *asked], complete=frozenset("abc"))
+    assert [bounds(circle, known, who) for who in asked] == [(4, 20), (0, 16)]
+
+
+def test_a_circle_of_too_many_cells_is_bounded_by_its_margins() -> None:
+    """Not as well as it could be, but never wrongly."""
+    names = {"a": 2, "b": 2, "c": 2, "w": 9, "x": 9, "y": 9, "z": 9}
+    circle = list(itertools.pairwise("abcwxyza"))
+    groups: list[Who] = [tuple(sorted(((one, 0), (other, 0)))) for one, other in circle]
+    known = {**pairs("a", "b", [[58, 10], [8, 60]]), **pairs("b", "c", [[30, 36], [36, 34]])}
+    model = Joint(names, [*groups, *known], complete=frozenset(names))
+    assert model.size < 1000
+    assert bounds(model, known, (("c", 1),)) == (70, 70)
+    assert bounds(model, known, (("a", 0), ("z", 0))) == (0, 68)
+
+
+def test_a_model_of_many_columns_is_bounded_by_each_of_them() -> None:
+    names = {f"c{number:02}": 2 for number in range(20)}
+    whole: Who = tuple((name, -1) for name in sorted(names))
+    model = Joint(names, [whole], complete=frozenset())
+    known: dict[Who, int] = {(): 100, whole: 70}
+    assert bounds(model, known, (("c00", -1),)) == (70, 100)
+    assert bounds(model, {**known, (("c01", -1),): 71}, (("c00", -2),)) == (0, 30)
 
 
 def test_tables_are_judged_apart() -> None:

@@ -75,8 +75,9 @@ class Joint:
 
     def __init__(self, levels: Mapping[str, int], groups: Iterable[Who], *, complete: frozenset[str]) -> None:
         self._levels, self._complete = dict(levels), complete
-        wanted = [part for who in groups if self._cells(part := _grain(who)) <= LARGEST or len(who) == 1]
-        self._parts = _arrange([frozenset(), *wanted], self._cells)
+        wanted = {_grain(who) for who in groups}
+        singles = {frozenset({pair for pair in part if pair[0] == column}) for part in wanted for column, _ in part}
+        self._parts = _arrange([frozenset(), *singles, *(part for part in wanted if self._cells(part) <= LARGEST)], self._cells)
         sizes = [self._cells(part) for part in self._parts]
         self._starts = [sum(sizes[:number]) for number in range(len(sizes))]
         self.size = sum(sizes)
