@@ -59,6 +59,7 @@ class Casebook:
         self.keys: dict[str, Keys] = {}
         self.cosigners: dict[str, Ed25519PrivateKey] = {}
         self.hospitals = list(HOSPITALS)[:hospitals]
+        self.staffed: list[str] | None = None  # whose people are enrolled; None: all hospitals'
         self.log_key = Ed25519PrivateKey.from_private_bytes(self._bytes("log key"))
         self.case, self.job = self._bytes("case").hex()[:32], self._bytes("job").hex()[:32]
         self.output = self._bytes("output").hex()
@@ -156,7 +157,7 @@ class Casebook:
     def people(self) -> None:
         self.person(RESEARCHER, "researcher")
         self.person("other@company-2", "researcher")
-        for hospital in HOSPITALS:
+        for hospital in HOSPITALS if self.staffed is None else self.staffed:
             for number in range(self.drb):
                 self.person(f"drb-{number}@{hospital}", "drb")
             self.person(f"irb@{hospital}", "irb")

@@ -65,7 +65,7 @@ def test_what_follows_the_closing_event_is_left_out_with_its_cosigners() -> None
     names = [line.name for line in parse_checkpoint(value["checkpoint"]).lines]
     assert len(names) == 6
     assert not any("late-hospital" in name for name in names)
-    assert verify.verify(book.bundle())
+    assert verify.verify(book.bundle(), may_be_open=True)
 
 
 def test_a_cosigner_that_was_not_admitted_is_left_out() -> None:
@@ -73,7 +73,7 @@ def test_a_cosigner_that_was_not_admitted_is_left_out() -> None:
     book.apply_only("waiting-hospital", "hospital")
     names = [line.name for line in parse_checkpoint(built(book)["checkpoint"]).lines]
     assert len(names) == 6
-    assert verify.verify(book.bundle())
+    assert verify.verify(book.bundle(), may_be_open=True)
 
 
 def test_a_case_that_is_not_in_the_log_is_not_found() -> None:

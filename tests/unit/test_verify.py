@@ -28,16 +28,16 @@ FIRST, SECOND, THIRD = WHOLE.hospitals
 def reasons(data: bytes) -> list[str]:
     """Why the verifier refuses these bytes; empty when it does not."""
     try:
-        verify.verify(data)
+        verify.verify(data, may_be_open=True)
     except verify.Broken as broken:
         return list(broken.reasons)
     return []
 
 
-def said(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes, policy: str | None = None) -> tuple[int, str]:
+def said(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes, policy: str | None = None, *more: str) -> tuple[int, str]:
     """Exit code and output of the command."""
     (tmp_path / "bundle.json").write_bytes(data)
-    arguments = [str(tmp_path / "bundle.json")]
+    arguments = [str(tmp_path / "bundle.json"), *more]
     if policy is not None:
         (tmp_path / "policy").write_text(policy, encoding="utf-8")
         arguments += ["--policy", str(tmp_path / "policy")]
@@ -98,11 +98,20 @@ def test_without_cosignatures_it_is_not_witnessed(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize("step", STEPS[STEPS.index("submitted") :])
 def test_every_stage_of_a_case_is_verified(step: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     book = play(until=step)
-    code, out = said(tmp_path, capsys, book.bundle())
-    assert code == 0, out
+    code, out = said(tmp_path, capsys, book.bundle(), None, "--open")
+    assert (code, out.startswith("VERIFIED")) == (0, True), out
     last = book.entries()[-1][0]
     assert ("The case is complete" in out) is (step == "closed")
     assert (f"complete only up to entry {last}" in out) is (step != "closed")
+    code, out = said(tmp_path, capsys, book.bundle())
+    assert code == (0 if step == "closed" else 1)
+    assert (f"complete only up to entry {last}" in out) is (step != "closed")
+    assert "NOT VERIFIED" in out or step == "closed"
+
+
+@pytest.mark.parametrize("step", ["submitted", "issued", "closed"])
+def test_a_hospital_without_permit_is_said(step: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out = said(tmp_path, capsys, play(until=step).bundle(), None, "--open")
     assert ("no permit was issued" in out) is (STEPS.index(step) < STEPS.index("issued"))
 
 
@@ -116,7 +125,7 @@ def test_automatic_release_one_hospital_and_a_board_of_one_are_verified(tmp_path
 def test_a_one_sided_deletion_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     book = play(until="done")
     book.say(ev.WorkspaceDestroyed, FIRST, certificate=book.certificate(FIRST))
-    code, out = said(tmp_path, capsys, book.bundle())
+    code, out = said(tmp_path, capsys, book.bundle(), None, "--open")
     assert (code, "ONE-SIDED" in out) == (0, True)
 
 
@@ -304,6 +313,16 @@ def test_all_failing_entries_are_told() -> None:
             value["entries"][at]["event"]["sig"] = value["entries"][0]["event"]["sig"]
 
     assert [reason.partition(":")[0] for reason in reasons(changed(flip))] == ["entry 3", "entry 40"]
+
+
+def test_a_signature_that_the_log_took_in_without_looking_is_refused() -> None:
+    book = play(until="submitted")
+    signed = json.loads(book.entry(ev.ApplicationWithdrawn, RESEARCHER).data)
+    signed["sig"] = json.loads(book.log[0])["sig"]
+    data = canonical(signed)
+    book.tree.append(leaf_hash(data))
+    book.log.append(data)
+    assert reasons(book.bundle()) == [f"entry {len(book.log) - 1} (ApplicationWithdrawn): the signature on the event does not hold"]
 
 
 def test_a_small_index_more_is_not_ascending() -> None:
@@ -590,7 +609,7 @@ def follow(book: Casebook) -> list[str]:
     try:
         for index, data in enumerate(book.log):
             entry = Entry(data)
-            history.follow(verify.Entry(index, json.loads(data)["body"], entry.key, entry.digest))
+            history.follow(verify.Entry(index, json.loads(data), entry.digest))
     except verify.Broken as broken:
         assert index == len(book.log) - 1
         return list(broken.reasons)
@@ -863,7 +882,7 @@ def test_at_every_stage_everybody_may_say_to_the_verifier_what_the_rules_let_the
     for index, data in enumerate(book.log):
         entry = Entry(data)
         if entry.event.case in (CONSORTIUM, book.case):
-            history.follow(verify.Entry(index, json.loads(data)["body"], entry.key, entry.digest))
+            history.follow(verify.Entry(index, json.loads(data), entry.digest))
     allowed = 0
     for kind, fields in attempts(book):
         for author in ACTORS:
@@ -871,7 +890,7 @@ def test_at_every_stage_everybody_may_say_to_the_verifier_what_the_rules_let_the
             refused = rules.refusals(book.world, entry)
             trial = copy.deepcopy(history) if not refused else history
             try:
-                trial.follow(verify.Entry(len(book.log), json.loads(entry.data)["body"], entry.key, entry.digest))
+                trial.follow(verify.Entry(len(book.log), json.loads(entry.data), entry.digest))
             except verify.Broken as broken:
                 documents = author not in (FIRST, RESEARCHER) and kind in WITH_DOCUMENTS
                 assert refused or documents, (kind.__name__, author, broken.reasons)

@@ -1,4 +1,4 @@
-"""Check a case bundle: `python verify.py FILE [--policy POLICY]`. One file; Python 3.11 and `cryptography`, nothing of Pumasi.
+"""Check a case bundle: `python verify.py FILE [--policy POLICY] [--open]`. One file; Python 3.11 and `cryptography`, nothing of Pumasi.
 
 A bundle is the record of one request for data ("case"): signed events, where each stands in the shared log, and the documents that
 they commit to. What is checked, in the order of the code:
@@ -18,6 +18,9 @@ The rules are those that the hub, the nodes and the cosigners replay (pumasi.ker
 is refused. They do not see documents; this file does, so it refuses more. It does not check what they do not bind either: that
 instants and days are true (they are what their authors wrote), that a vote's reason, an output or a dataset's description exists
 behind its digest, and events after the closing one, which are not in a bundle.
+
+A case that still runs has no closing event, so nothing shows whether an author's latest events were left out: it is accepted only
+with --open, as complete up to its last entry.
 
 Exit code 0: everything holds. 1: something was changed, is missing or breaks a rule. 2: a file cannot be read.
 """
@@ -117,7 +120,7 @@ def signature_holds(key: bytes, signature: bytes, message: bytes) -> bool:
 
 def check_signed(value: Any, kind: str) -> None:
     """A signed document is {body, key, sig}; the signature is over its kind and its canonical body."""
-    need((isinstance(value, dict) and value.keys() == {"body", "key", "sig"}, f"a signed {kind} has exactly the fields body, key and sig"))
+    need((record(SIGNED)(value), f"a signed {kind} has exactly the fields body, key and sig"))
     message = f"pumasi/{kind}/v1\n".encode() + canonical(value["body"])
     holds = signature_holds(unbase64(value["key"], 32), unbase64(value["sig"], 64), message)
     need((holds, f"the signature on the {kind} does not hold"))
@@ -208,6 +211,7 @@ BUNDLE: Fields = {
     "documents": mapping(HASH, record({"salt": HASH, "body": anything})),
 }  # fmt: skip
 
+SIGNED: Fields = {"body": lambda value: isinstance(value, dict), "key": TEXT, "sig": TEXT}
 COMMON: Fields = {
     "type": anything, "case": text(r"consortium|[0-9a-f]{32}"), "author": lambda value: MEMBER(value) or PERSON(value),
     "seq": COUNT, "prev": optional(HASH), "at": INSTANT,
@@ -492,10 +496,16 @@ BOARDS = {
 
 @dataclass(frozen=True)
 class Entry:
+    """A signed event and its place in the log."""
+
     index: int
-    event: dict[str, Any]
-    key: str
+    signed: dict[str, Any]
     digest: str
+
+    @property
+    def event(self) -> dict[str, Any]:
+        body: dict[str, Any] = self.signed["body"]
+        return body
 
 
 @dataclass
@@ -592,6 +602,7 @@ class History:
             ((event["seq"], event["prev"]) == (count, digest), "an event of this author was left out, repeated or reordered"),
             (event["at"] >= last, "the event is dated before its author's last one"),
         )
+        check_signed(entry.signed, "event")
         self.check_author(entry)
         getattr(self, f"on_{event['type']}")(event)
         self.chains[chain] = (count + 1, entry.digest, event["at"])
@@ -602,10 +613,10 @@ class History:
     def check_author(self, entry: Entry) -> None:
         event, who = entry.event, MAY[entry.event["type"]]
         if who in ("founder", "self"):
-            need((entry.key == event["key"], "it is not signed with the key that it announces"))
+            need((entry.signed["key"] == event["key"], "it is not signed with the key that it announces"))
             return
         author = self.people.get(event["author"]) or self.members.get(event["author"])
-        if author is None or author.key != entry.key:
+        if author is None or author.key != entry.signed["key"]:
             raise Broken(f"the log has not introduced this key as that of '{event['author']}'")
         need((self.may(who, event), f"this is for the {who}, and '{event['author']}' is not"))
 
@@ -1005,7 +1016,7 @@ class Verified:
     log: NoteKey
 
 
-def verify(data: bytes) -> Verified:
+def verify(data: bytes, *, may_be_open: bool = False) -> Verified:
     """Steps 1 to 6; `Broken` with the reasons when something does not hold."""
     bundle = read_canonical(data)
     need((record(BUNDLE)(bundle), "this is not a Pumasi case bundle of version 1, or it has unknown fields"))
@@ -1016,11 +1027,15 @@ def verify(data: bytes) -> Verified:
         try:
             history.follow(entry)
         except Broken as broken:
-            where = f"entry {entry.index} ({entry.event['type']})"
-            raise Broken(*(f"{where}: {reason}" for reason in broken.reasons)) from broken
+            raise Broken(*(f"entry {entry.index} ({entry.event['type']}): {reason}" for reason in broken.reasons)) from broken
     need(
         (bool(history.submitted), "the bundle does not show the case's application"),
         (history.used == set(history.documents), "the bundle holds a document that no event of the case commits to"),
+        (
+            may_be_open or history.state == "closed",
+            f"the case is not closed: what is shown holds, but is complete only up to entry {entries[-1].index};"
+            " was its end left out? With --open a case that still runs is accepted",
+        ),
     )
     _check_heads(bundle["heads"], history, head)
     log = NoteKey(history.founded["origin"], LOG, base64.b64decode(history.founded["log_key"]))
@@ -1034,22 +1049,19 @@ def verify(data: bytes) -> Verified:
 
 
 def _read_entries(items: list[dict[str, Any]], head: Checkpoint) -> list[Entry]:
-    """Every event has a known shape, a signature that holds, and its place in the log; all that fail are told."""
+    """Every event has a known shape and its place in the log; all that fail are told."""
     entries: list[Entry] = []
     reasons = []
     for item in items:
         try:
-            check_signed(item["event"], "event")
-            body, event = item["event"]["body"], canonical(item["event"])
-            known = isinstance(body, dict) and isinstance(body.get("type"), str) and body["type"] in EVENTS
-            need((known and record(COMMON | EVENTS[body["type"]])(body), "it does not have the form of any known event"))
+            signed, data = item["event"], canonical(item["event"])
+            known = record(SIGNED)(signed) and one_of(*EVENTS)(signed["body"].get("type"))
+            need((known and record(COMMON | EVENTS[signed["body"]["type"]])(signed["body"]), "it has the form of no known event"))
             proof = [unbase64(step, 32) for step in item["proof"]]
-            there = included(item["index"], head.size, leaf_hash(event), proof, head.root)
-            need(
-                (there, "it does not stand in the log at this place: its inclusion proof fails"),
-                (not entries or item["index"] > entries[-1].index, "it is not in ascending order"),
-            )
-            entries.append(Entry(item["index"], body, item["event"]["key"], sha256(event)))
+            there = included(item["index"], head.size, leaf_hash(data), proof, head.root)
+            need((there, "it does not stand in the log at this place: it was changed or moved"))
+            need((not entries or item["index"] > entries[-1].index, "it is not in ascending order"))
+            entries.append(Entry(item["index"], signed, sha256(data)))
         except Broken as broken:
             reasons += [f"entry {item['index']}: {reason}" for reason in broken.reasons]
     if reasons:
@@ -1157,6 +1169,7 @@ def _say(line: str) -> None:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="verify", description="Check a Pumasi case bundle offline.")
     parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--open", action="store_true", help="accept a case that is not closed, though its latest events may be left out")
     parser.add_argument("--policy", type=Path, help="a C2SP tlog-policy that pins the log's key and the quorum of cosigners")
     options = parser.parse_args(argv)
     try:
@@ -1167,7 +1180,7 @@ def main(argv: list[str]) -> int:
             _say(reason)
         return 2
     try:
-        verified = verify(data)
+        verified = verify(data, may_be_open=options.open)
         if policy is not None:
             need(*((False, reason) for reason in policy_refusals(policy, verified)))
     except Broken as broken:
