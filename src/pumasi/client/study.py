@@ -213,15 +213,20 @@ class Study:
         for attempt in range(RERUNS + 1):
             job = self._submit(questions)
             view = self._until(partial(_sealed_or_failed, job), "joint computation")
-            failed = {hospital: here["failure"] for hospital, here in view["jobs"][job].items() if here["failure"] is not None}
+            failed = _failures(job, view)
             if not failed:
                 break
             if attempt < RERUNS and set(failed.values()) <= {"restarted"}:
                 self.progress(f"the node of {', '.join(sorted(failed))} was restarted while the job ran; running it again")
                 continue
-            reasons = [f"{hospital} stopped the job: {FAILURES[reason]}" for hospital, reason in sorted(failed.items())]
-            raise (Refused if set(failed.values()) == {"permit"} else PumasiError)(*reasons, *self._silent(view, job))
+            raise self._stopped(job, view)
         return self._read(job)
+
+    def _stopped(self, job: str, view: dict[str, Any]) -> PumasiError:
+        """Which hospitals stopped a job, and why."""
+        failed = _failures(job, view)
+        reasons = [f"{hospital} stopped the job: {FAILURES[reason]}" for hospital, reason in sorted(failed.items())]
+        return (Refused if set(failed.values()) == {"permit"} else PumasiError)(*reasons, *self._silent(view, job))
 
     def _silent(self, view: dict[str, Any], job: str) -> list[str]:
         waited = sorted({name for here in view["jobs"][job].values() for name in here["waited_for"]})
@@ -260,7 +265,11 @@ class Study:
         self.progress("one result, sealed at every hospital; two people at each review it now")
 
         def released(view: dict[str, Any]) -> bool:
+            if _failures(job, view):
+                raise self._stopped(job, view)
             for hospital, here in view["jobs"][job].items():
+                if here["state"] != "released":
+                    self._check_ended(hospital, view["hospitals"][hospital])
                 if here["decision"] == "reject":
                     raise Refused(f"the output checkers of {hospital} did not let the result out")
             return all(here["state"] == "released" for here in view["jobs"][job].values())
@@ -315,3 +324,8 @@ class Study:
 def _sealed_or_failed(job: str, view: dict[str, Any]) -> bool:
     states = [here["state"] for here in view["jobs"].get(job, {}).values()]
     return "failed" in states or (bool(states) and "running" not in states)
+
+
+def _failures(job: str, view: dict[str, Any]) -> dict[str, Any]:
+    """Hospital -> the closed code of why its part of a job failed."""
+    return {hospital: here["failure"] for hospital, here in view["jobs"][job].items() if here["failure"] is not None}

@@ -81,6 +81,12 @@ class Site:
             rows = db.execute(select(outbox.c.id, outbox.c.data).where(outbox.c.state == "recorded").order_by(outbox.c.id))
             return [(row.id, row.data) for row in rows]
 
+    def own(self, case: str) -> list[Entry]:
+        """What this party has signed in a case and the log has not refused, in order; the log may not have it yet."""
+        with self._reader.connect() as db:
+            mine = select(outbox.c.data).where(outbox.c.case == case, outbox.c.author == self.id, outbox.c.state != "refused")
+            return [Entry(data) for data in db.execute(mine.order_by(outbox.c.seq)).scalars()]
+
     def settle(self, id: int, *, refused: Sequence[str] = ()) -> None:
         """Note what the log said to one's own event. A refused one stays as evidence and is not sent again."""
         with self.engine.begin() as db:

@@ -43,6 +43,8 @@ class JobDesk:
         site = self._node.site
         if id in self._running or job.failed:
             return
+        if any(getattr(entry.event, "job", None) == id for entry in site.own(case)):
+            return  # it has ended here, and this copy of the log is about to say so
         if site.noted(f"begun|{case}|{id}") is not None:
             site.record(ev.JobFailed, case=case, job=id, reason="restarted", about=[])
             return
@@ -108,13 +110,9 @@ class JobDesk:
         """This hospital's own permit, after it has allowed the job; `Failed` with every reason when it does not."""
         found = self._node.site.world.cases[case]
         permit = self._keeper.permit(case, found.permits[self._node.settings.name])
-        reasons = [reason for question in job.questions for reason in questions.shape_refusals(question)]
+        reasons = permit.refusals(job, signed_with=signed_with, now=self._node.site.now())
         if not reasons:
-            reasons = permit.refusals(job, signed_with=signed_with, now=self._node.site.now())
-        if not reasons:
-            reasons = [
-                reason for question in job.questions for reason in questions.term_refusals(question, permit.tables[question["table"]])
-            ]
+            reasons = [reason for question in job.questions for reason in questions.refusals(question, permit.tables[question["table"]])]
         for hospital, named in job.permits.items():
             theirs = found.permits[hospital].event
             if theirs is None or theirs.permit != named:
