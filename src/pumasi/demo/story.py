@@ -16,11 +16,14 @@ import sys
 import tempfile
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from pumasi.client import cli as client_cli
 from pumasi.client import outcome, studyfile
@@ -31,11 +34,13 @@ from pumasi.demo.people import ROLES, Staff, work
 from pumasi.demo.processes import Fleet, free_port
 from pumasi.hub import cli as hub_cli
 from pumasi.kernel.errors import Invalid, PumasiError
+from pumasi.kernel.model import MemberId
 from pumasi.node import cli as node_cli
 
 MOST_HOSPITALS = 40
 BATCH = 8  # nodes that start at once
 COORDINATOR = "coordinator"
+NODELESS = {"platform-company": "platform", "ai-company-1": "company", "ai-company-2": "company", "ai-company-3": "company"}
 RESEARCHER = "researcher@ai-company-1"
 Say = Callable[[str], None]
 
@@ -64,17 +69,30 @@ def find_hospitals(data: Path, study: StudyFile) -> dict[str, dict[str, Path]]:
     found: dict[str, dict[str, Path]] = {}
     reasons = []
     for folder in folders:
-        found[folder.name] = {}
+        name = unicodedata.normalize("NFC", folder.name)
+        if not _fits(name):
+            reasons.append(
+                f"the folder name '{name}' cannot be a hospital's name: up to 64 characters, none of @ | \\, no other member of the demo"
+            )
+        found[name] = {}
         for table in study.tables:
             files = [folder / f"{table}{ending}" for ending in (".csv", ".parquet") if (folder / f"{table}{ending}").is_file()]
             if len(files) == 1:
-                found[folder.name][table] = files[0].resolve()
+                found[name][table] = files[0].resolve()
             else:
                 what = "both a .csv and a .parquet" if files else "no file"
-                reasons.append(f"{folder.name} has {what} for the table '{table}': put one {table}.csv or {table}.parquet into {folder}")
+                reasons.append(f"{name} has {what} for the table '{table}': put one {table}.csv or {table}.parquet into {folder}")
     if reasons:
         raise Invalid(*reasons)
     return found
+
+
+def _fits(name: str) -> bool:
+    try:
+        TypeAdapter(MemberId).validate_python(name)
+    except ValidationError:
+        return False
+    return name != COORDINATOR and name not in NODELESS and not name.startswith("member-hospital-")
 
 
 def prepare(system: System, files: dict[str, dict[str, Path]], study: StudyFile, say: Say) -> None:
@@ -154,7 +172,7 @@ def _admit(coordinator: Any, wanted: set[str]) -> bool:
 
 def _nodeless_members(system: System, nodes: int) -> set[str]:
     """The platform company, the companies, and hospitals without a node up to the rule's five, two of them tertiary."""
-    kinds = {"platform-company": "platform", "ai-company-1": "company", "ai-company-2": "company", "ai-company-3": "company"}
+    kinds = dict(NODELESS)
     kinds |= {f"member-hospital-{number}": "tertiary-hospital" if number <= 2 else "hospital" for number in range(nodes + 1, 6)}
     with _quietly():
         for name, kind in kinds.items():
@@ -224,7 +242,7 @@ def _save_logs(system: System, run: Path) -> Path:
     logs = run / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     for one in system.fleet.started:
-        for file in sorted(one.home.glob("*.log")) + [one.home / "output.txt"]:
+        for file in [*sorted(one.home.glob("*.log")), one.home / "output.txt"]:
             if file.is_file():
                 shutil.copyfile(file, logs / f"{one.home.name}-{file.name}")
     return logs

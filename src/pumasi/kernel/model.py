@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -16,14 +17,23 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _composed(text: str) -> str:
+    # 가 as one character or as two looks the same to a reader: a name is written in one way only.
+    if unicodedata.normalize("NFC", text) != text:
+        raise ValueError("must be in Unicode normal form C")
+    return text
+
+
 def _in_the_calendar(text: str) -> str:
     datetime.fromisoformat(text)
     return text
 
 
 # A member's name as its people write it (Korean or Latin); a person is `someone@member`.
-MemberId = Annotated[str, StringConstraints(pattern=r"^[^@|/\\\x00-\x1f]{1,64}$"), AfterValidator(_one_line)]
-PersonId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}$"), AfterValidator(_one_line)]
+MemberId = Annotated[str, StringConstraints(pattern=r"^[^@|/\\\x00-\x1f]{1,64}$"), AfterValidator(_one_line), AfterValidator(_composed)]
+PersonId = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}$"), AfterValidator(_one_line), AfterValidator(_composed)
+]
 RandomId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PublicKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")]

@@ -1,58 +1,51 @@
-"""From what a job asks to what the permit lets it mean: exact fields, agreed kinds and levels, nothing taken on the asker's word."""
+"""From what a job asks to what the permit lets it mean: agreed kinds and levels, nothing taken on the asker's word."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pumasi.analysis import design
 from pumasi.kernel.permit import columns_of
 from pumasi.kernel.study import AgreedTable
 
-FIELDS = {
-    "table": {"name", "kind", "table", "by"},
-    "describe": {"name", "kind", "table", "columns"},
-    "glm": {"name", "kind", "table", "family", "formula", "design"},
-}
 FAMILIES = ("gaussian", "binomial", "poisson")
 MOST_CELLS = 2500
+MOST_COLUMNS = 500  # of one description
 
 
-def shape_refusals(question: dict[str, Any]) -> list[str]:
-    """Why a question does not have the form of its kind; asked before the permit is."""
-    fields = FIELDS.get(str(question.get("kind")))
-    if fields is None or question.keys() != fields:
-        return ["an analysis has exactly the fields of its kind; make jobs with the client"]
-    name, kind = question["name"], question["kind"]
-    if not all(isinstance(question[key], str) for key in ("name", "table")):
-        return ["name and table of an analysis are texts"]
-    listed = question.get("by", question.get("columns", []))
-    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed) or len(set(listed)) < len(listed):
-        return [f"'{name}' lists columns by name, each once"]
-    if kind == "table" and not 1 <= len(listed) <= 2:
-        return [f"'{name}' counts by one or two columns"]
-    if kind == "describe" and not 1 <= len(listed) <= 500:
-        return [f"'{name}' describes at least one column"]
-    if kind == "glm" and question["family"] not in FAMILIES:
-        return [f"'{name}' asks for a family that is not one of {', '.join(FAMILIES)}"]
-    if kind == "glm" and not (isinstance(question["formula"], str) and isinstance(question["design"], dict)):
-        return [f"'{name}' has a formula and the design compiled from it"]
-    return []
+def refusals(question: dict[str, Any], table: AgreedTable) -> list[str]:
+    """Why agreed kinds and levels do not allow a question that the permit covers. Asked after the permit, which knows the fields."""
+    name = question["name"]
+    if not isinstance(name, str):
+        return ["the name of an analysis is a text"]
+    match question["kind"]:
+        case "glm":
+            return [f"'{name}': {reason}" for reason in _model_refusals(question, table)]
+        case "table":
+            return [f"'{name}': {reason}" for reason in _table_refusals(question["by"], table)]
+        case _:
+            listed = question["columns"]
+            fits = len(set(listed)) == len(listed) <= MOST_COLUMNS
+            return [] if fits else [f"'{name}': a description lists at most {MOST_COLUMNS} columns, each once"]
 
 
-def term_refusals(question: dict[str, Any], table: AgreedTable) -> list[str]:
-    """Why the agreed kinds and levels do not allow a well-formed question whose columns the permit covers."""
+def _model_refusals(question: dict[str, Any], table: AgreedTable) -> list[str]:
+    if question["family"] not in FAMILIES:
+        return [f"the family of a model is one of {', '.join(FAMILIES)}"]
+    if not isinstance(question["formula"], str):
+        return ["the formula of a model is a text"]
     kinds = {name: column.kind for name, column in table.columns.items()}
-    levels = {name: column.levels for name, column in table.columns.items()}
-    if question["kind"] == "glm":
-        return [f"'{question['name']}': {reason}" for reason in design.check(question["design"], kinds, levels)]
-    if question["kind"] != "table":
-        return []
-    without = [name for name in question["by"] if not levels[name]]
-    reasons = [f"'{question['name']}': '{name}' has no agreed levels to count by; give levels = [...] in study.toml" for name in without]
-    cells = 1
-    for name in question["by"]:
-        cells *= max(1, len(levels[name]))
-    return reasons + ([f"'{question['name']}' would have more than {MOST_CELLS} cells"] if cells > MOST_CELLS else [])
+    return design.check(question["design"], kinds, {name: column.levels for name, column in table.columns.items()})
+
+
+def _table_refusals(by: list[str], table: AgreedTable) -> list[str]:
+    if len(by) > 2 or len(set(by)) < len(by):
+        return ["a table counts by one or two columns, each once"]
+    without = [name for name in by if not table.columns[name].levels]
+    reasons = [f"'{name}' has no agreed levels to count by; give levels = [...] in study.toml" for name in without]
+    cells = math.prod(max(1, len(table.columns[name].levels)) for name in by)
+    return [*reasons, f"it would have more than {MOST_CELLS} cells; group the levels"] if cells > MOST_CELLS else reasons
 
 
 def complete(question: dict[str, Any], table: AgreedTable) -> dict[str, Any]:

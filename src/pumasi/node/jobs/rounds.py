@@ -1,7 +1,7 @@
 """One job at one hospital, from the first handshake to a sealed result that all hospitals agree on.
 
 1. shake hands    a one-time X25519 key of every hospital, signed with its node's key
-2. share a key    the lead draws the job key and seals it to each; the hub never has it
+2. share a key    the lead draws the job key and seals it under each pair's own key; the hub neither has it nor can put another in its place
 3. ask            per question and round: local share, masked, sealed, sent; all shares fetched, opened, summed; limits judged on the sum
 4. step           the lead sends the next state; everybody has computed it too, and stops the job when they differ
 5. finish         small cells suppressed over everything known; the lead sends the bytes; everybody compares; one digest
@@ -12,7 +12,7 @@ The hub relays ciphertext. A round's values exist only inside the nodes' memory.
 from __future__ import annotations
 
 import hmac
-import json
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,10 +25,10 @@ from pumasi.analysis import secure, suppression
 from pumasi.analysis.frame import Terms
 from pumasi.analysis.methods import KINDS, agree
 from pumasi.kernel.codes import FailReason
-from pumasi.kernel.envelope import Keys, b64, new_salt, open_signed, sha256, sign, unb64
-from pumasi.kernel.errors import PumasiError, Refused, Tampered
+from pumasi.kernel.envelope import Keys, b64, new_salt, open_signed, parse_canonical, sha256, sign, unb64
+from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
 from pumasi.kernel.job import Handshake, Job
-from pumasi.kernel.seal import release_key, seal, seal_to, unseal, unseal_from
+from pumasi.kernel.seal import derive, release_key, seal, unseal
 from pumasi.kernel.study import AgreedTable, level_value
 from pumasi.node.jobs.questions import complete
 
@@ -91,7 +91,6 @@ class Run:
     earlier: list[dict[str, Any]]  # results of this project that were released before
     _key: bytes = b""
     _masks: secure.Masks | None = None
-    _loaded: str = ""
     _terms: Terms = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,17 +116,29 @@ class Run:
         me, public = self.party.hospital, b64(mine.public_key().public_bytes_raw())
         hello = Handshake(job=self.job.job, hospital=me, document=self.digest, box=public)
         self.exchange.send("handshake", sign("handshake", hello.plain(), self.party.keys))
-        boxes = {hospital: self._handshake(hospital, data) for hospital, data in self.exchange.receive("handshake").items()}
-        others = {hospital: box for hospital, box in boxes.items() if hospital != me}
-        pair_keys = {peer: secure.pair_key(mine, box, job=self.digest, me=me, peer=peer) for peer, box in others.items()}
+        heard = self.exchange.receive("handshake")
+        try:
+            boxes = {peer: self._handshake(peer, data) for peer, data in heard.items() if peer != me}
+            pair_keys = {peer: secure.pair_key(mine, box, job=self.digest, me=me, peer=peer) for peer, box in boxes.items()}
+        except (Invalid, Refused) as error:  # a field of another form, or a key of low order
+            raise Tampered(*error.reasons) from error
         self._masks = secure.Masks(me, pair_keys)
+        self._share_key({peer: derive(key, salt=b"", info="pumasi/job-key/v1") for peer, key in pair_keys.items()})
+
+    def _share_key(self, wraps: dict[str, bytes]) -> None:
+        """The job key, under keys that come from signed handshakes: only the lead can have sealed it, and only its reader opens it."""
+        lead, me = self.job.lead, self.party.hospital
+        context = self._context("key", lead)
         if self._leads:
             self._key = secrets.token_bytes(32)
-            sealed = {peer: b64(seal_to(box, self._key, context=self._context("key", me))) for peer, box in others.items()}
-            self.exchange.send("key", json.dumps(sealed).encode())
-        else:
-            sealed = json.loads(self.exchange.receive("key", self.job.lead)[self.job.lead])
-            self._key = unseal_from(mine, unb64(str(sealed.get(me, ""))), context=self._context("key", self.job.lead))
+            self.exchange.send("key", rfc8785.dumps({peer: b64(seal(wrap, self._key, context=context)) for peer, wrap in wraps.items()}))
+            return
+        sealed = parse_canonical(self.exchange.receive("key", lead)[lead])
+        if not isinstance(sealed, dict) or not isinstance(sealed.get(me), str):
+            raise Tampered("the lead node's message holds no key for this hospital")
+        self._key = unseal(wraps[lead], unb64(sealed[me]), context=context)
+        if len(self._key) != 32:
+            raise Tampered("the lead node's key for this job has another length than a key")
 
     def _handshake(self, hospital: str, data: bytes) -> bytes:
         signed = open_signed("handshake", data)
@@ -149,7 +160,7 @@ class Run:
 
     def _receive(self, label: str, sender: str | None = None) -> dict[str, Any]:
         found = self.exchange.receive(label, sender)
-        return {name: json.loads(unseal(self._key, data, context=self._context(label, name))) for name, data in found.items()}
+        return {name: parse_canonical(unseal(self._key, data, context=self._context(label, name))) for name, data in found.items()}
 
     # --- 3 and 4 ---
 
@@ -183,12 +194,11 @@ class Run:
         assert self._masks is not None  # made by the handshake
         masked = b64(secure.pack(self._masks.mask(values, round=label))) if not reasons else ""
         self._send(label, {"share": masked, "refused": reasons})
-        messages = self._receive(label)
-        refused = sorted({reason for message in messages.values() for reason in message["refused"]})
+        messages = [_share_in(message) for message in self._receive(label).values()]
+        refused = sorted({reason for _, there in messages for reason in there})
         if refused:
             return [], refused
-        shares = [secure.unpack(unb64(message["share"]), len(values)) for message in messages.values()]
-        return secure.decode(secure.add(shares)), []
+        return secure.decode(secure.add(secure.unpack(share, len(values)) for share, _ in messages)), []
 
     def _own_share(self, question: dict[str, Any], state: dict[str, Any]) -> tuple[list[float], list[str]]:
         try:
@@ -207,8 +217,8 @@ class Run:
         if self._leads:
             self._send(f"{label}s", mine)
             return mine
-        theirs: dict[str, Any] = self._receive(f"{label}s", self.job.lead)[self.job.lead]
-        if not agree(mine, theirs):
+        theirs: Any = self._receive(f"{label}s", self.job.lead)[self.job.lead]
+        if not isinstance(theirs, dict) or not agree(mine, theirs):
             raise Failed("disagreement", "the step that the lead node sent is not the one that follows from the sum")
         return theirs
 
@@ -233,7 +243,8 @@ class Run:
             agreed = mine
         else:
             agreed = self._receive("result", self.job.lead)[self.job.lead]
-            if not agree(mine | {"salt": ""}, agreed | {"salt": ""}):
+            salted = isinstance(agreed, dict) and re.fullmatch("[0-9a-f]{64}", str(agreed.get("salt")))  # the log shows the digest to all
+            if not salted or not agree(mine | {"salt": ""}, agreed | {"salt": ""}):
                 raise Failed("disagreement", "the result that the lead node sent is not the one that follows from the sums")
         data = rfc8785.dumps(agreed)
         digest = sha256(data)
@@ -259,3 +270,12 @@ class Run:
 
     def _release_key(self, digest: str) -> bytes:
         return release_key({hospital: self._release_share(digest, hospital) for hospital in self.job.permits}, digest)
+
+
+def _share_in(message: Any) -> tuple[bytes, list[str]]:
+    """A hospital's masked share of one round, or its reasons for giving none."""
+    match message:
+        case {"share": str(share), "refused": [*reasons], **rest} if not rest and all(isinstance(reason, str) for reason in reasons):
+            return unb64(share), reasons
+        case _:
+            raise Tampered("a hospital's message of this round is neither a share nor reasons why there is none")
