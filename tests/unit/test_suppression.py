@@ -111,7 +111,8 @@ def test_nobody_missing_is_no_small_group() -> None:
 def test_numbers_of_few_people_have_no_mean() -> None:
     few = {"n": 4, "missing": 296, "mean": 71.5, "sd": 3.1}
     many = {"n": 290, "missing": 10, "mean": 70.0, "sd": 10.0}
-    protected = safe(describe(300, age=few, weight=many))[0]
+    protected = safe(describe(300, age=few, weight=many, height={**many, "n": None, "missing": None}))[0]
+    assert protected["columns"]["height"] == {**many, "n": None, "missing": None}
     assert protected["columns"]["age"] == {"n": None, "missing": None, "mean": None, "sd": None}
     assert protected["columns"]["weight"] == many
 
@@ -196,6 +197,14 @@ def test_a_model_whose_coefficients_count_a_small_group_is_refused() -> None:
     small = safe(glm(173, all=(110, 63), aspirin=(3, 127)))[0]
     assert set(small) == {"kind", "name", "table", "refused"}
     assert "refused" in safe(glm(9))[0]
+
+
+def test_a_model_that_says_what_was_left_out_before_is_refused() -> None:
+    old = safe(table([[4, 80], [60, 70]], "aspirin", "died"))
+    assert counts(old[0]) == [None, 80, None, 70]
+    model = glm(214, all=(150, 64), aspirin=(70, 60))
+    assert safe(model) == [model]
+    assert set(safe(model, earlier=tuple(old))[0]) == {"kind", "name", "table", "refused"}
 
 
 def test_a_model_is_an_equation_like_a_table() -> None:
@@ -305,6 +314,7 @@ def test_a_model_of_many_columns_is_bounded_by_each_of_them() -> None:
     known: dict[Who, int] = {(): 100, whole: 70}
     assert bounds(model, known, (("c00", -1),)) == (70, 100)
     assert bounds(model, {**known, (("c01", -1),): 71}, (("c00", -2),)) == (0, 30)
+    assert bounds(model, {**known, **{((name, -1),): 100 for name in names if name != "c00"}}, (("c00", -2),)) == (30, 30)
 
 
 def test_tables_are_judged_apart() -> None:
