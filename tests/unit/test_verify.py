@@ -269,6 +269,7 @@ SHAPES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a key in half a character": lambda value: value["entries"][0]["event"].update(key="é"),
     "a short signature": lambda value: value["entries"][0]["event"].update(sig="AAAA"),
     "a proof step that is no hash": lambda value: value["entries"][0]["proof"].append("AAAA"),
+    "a proof step that is no base64": lambda value: value["entries"][0]["proof"].append("?"),
     "a proof step too many": lambda value: value["entries"][0]["proof"].append(value["entries"][0]["proof"][0]),
     "a proof step too few": lambda value: value["entries"][0]["proof"].pop(),
     "an index beyond the log": lambda value: value["entries"][-1].update(index=len(WHOLE.log)),
@@ -706,7 +707,13 @@ def tables(**changes: Any) -> dict[str, Any]:
 
 
 QUESTION = {"name": "n", "kind": "table", "table": "patients", "by": ["age"]}
-DESIGN = {"outcome": "death14", "columns": [{"factors": [{"column": "age", "level": "1"}]}]}
+DESIGN = {"outcome": "death14", "columns": [{"name": "age", "factors": [{"column": "age", "level": "1"}]}]}
+
+
+def of(factor: dict[str, Any]) -> dict[str, Any]:
+    return DESIGN | {"columns": [{"name": "n", "factors": [factor]}]}
+
+
 GLM = {"name": "n", "kind": "glm", "table": "patients", "family": "binomial", "formula": "x", "design": DESIGN}
 DOCUMENTS: dict[str, tuple[Callable[[], Casebook], str]] = {
     "an application with another field": (lambda: apply_with(x=1), "fields"),
@@ -761,11 +768,11 @@ DOCUMENTS: dict[str, tuple[Callable[[], Casebook], str]] = {
     "a question about lists": (lambda: job_with(sealed=True, questions=[QUESTION | {"by": [[]]}]), "question"),
     "a model of another outcome": (lambda: job_with(sealed=True, questions=[GLM | {"design": DESIGN | {"outcome": "name"}}]), "question"),
     "a model of another column": (
-        lambda: job_with(sealed=True, questions=[GLM | {"design": DESIGN | {"columns": [{"factors": [{"column": "name"}]}]}}]), "question",
+        lambda: job_with(sealed=True, questions=[GLM | {"design": of({"column": "name"})}]), "question",
     ),
     "a model of no form": (lambda: job_with(sealed=True, questions=[GLM | {"design": DESIGN | {"columns": [{}]}}]), "question"),
     "a model with another factor": (
-        lambda: job_with(sealed=True, questions=[GLM | {"design": DESIGN | {"columns": [{"factors": [{"column": "age", "x": 1}]}]}}]),
+        lambda: job_with(sealed=True, questions=[GLM | {"design": of({"column": "age", "x": 1})}]),
         "question",
     ),
     "a certificate signed by another": (lambda: destroy_with(signer=SECOND), "key that the log knows"),
@@ -790,6 +797,10 @@ def test_a_document_that_does_not_fit_its_event_is_refused(name: str) -> None:
     (reason, *_) = found = reasons(book.bundle())
     assert any(words in reason for reason in found), reason
     assert reason.startswith(f"entry {len(book.log) - 1} ")
+
+
+def test_a_question_that_the_permit_covers_gets_its_answer() -> None:
+    assert reasons(job_with(sealed=True, questions=[QUESTION, GLM]).bundle()) == []
 
 
 def test_a_document_that_is_not_signed_at_all_is_refused() -> None:

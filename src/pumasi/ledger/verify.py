@@ -39,6 +39,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 from urllib.parse import quote
 
 from cryptography.exceptions import InvalidSignature
@@ -137,11 +138,19 @@ Shape = Callable[[Any], bool]
 Fields = dict[str, Shape]
 
 
-def text(pattern: str, *, printable: bool = False) -> Shape:
+def text(pattern: str) -> Shape:
     whole = re.compile(pattern)
-    return lambda value: (
-        isinstance(value, str) and bool(whole.fullmatch(value)) and (not printable or (value == value.strip() and value.isprintable()))
-    )
+    return lambda value: isinstance(value, str) and bool(whole.fullmatch(value))
+
+
+def line(pattern: str) -> Shape:
+    """One printable line without spaces at its ends."""
+    return lambda value: text(pattern)(value) and value == value.strip() and value.isprintable()
+
+
+def name(pattern: str) -> Shape:
+    """A line in Unicode normal form C: what looks the same is the same."""
+    return lambda value: line(pattern)(value) and normalize("NFC", value) == value
 
 
 def moment(pattern: str) -> Shape:
@@ -187,9 +196,8 @@ def anything(value: Any) -> bool:
 TEXT: Shape = text("(?s:.*)")
 
 CONSORTIUM = "consortium"
-MEMBER = text(r"[^@|/\\\x00-\x1f]{1,64}", printable=True)
-PERSON = text(r"[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}", printable=True)
-LINE = text(r"(?s:.{1,300})", printable=True)
+MEMBER, PERSON = name(r"[^@|/\\\x00-\x1f]{1,64}"), name(r"[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}")
+LINE = line(r"(?s:.{1,300})")
 ID, HASH, KEY = text(r"[0-9a-f]{32}"), text(r"[0-9a-f]{64}"), text(r"[A-Za-z0-9+/]{43}=")
 DAY, INSTANT = moment(r"[0-9]{4}(-[0-9]{2}){2}"), moment(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z")
 COUNT, ONE_UP, FLAG = number(0), number(1), (lambda value: isinstance(value, bool))
@@ -273,11 +281,11 @@ JOB: Fields = {
     "smallest_cell": ONE_UP, "code": HASH, "questions": many(mapping(TEXT, anything), least=1),
 }  # fmt: skip
 COLUMNS, FACTOR = many(TEXT, least=1), {"column": TEXT}
-DESIGN: Fields = {
-    "outcome": TEXT,
-    "columns": many(lambda value: isinstance(value, dict) and many(
-        lambda factor: record(FACTOR)(factor) or record(FACTOR | {"level": anything})(factor))(value.get("factors")), least=1),
-}  # fmt: skip
+PRODUCT: Fields = {
+    "name": anything,
+    "factors": many(lambda value: record(FACTOR)(value) or record(FACTOR | {"level": anything})(value)),
+}
+DESIGN: Fields = {"outcome": TEXT, "columns": many(record(PRODUCT), least=1)}
 QUESTIONS: dict[str, Fields] = {
     "table": {"name": anything, "kind": ANALYSIS, "table": TEXT, "by": COLUMNS},
     "describe": {"name": anything, "kind": ANALYSIS, "table": TEXT, "columns": COLUMNS},
