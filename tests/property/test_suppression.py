@@ -128,7 +128,9 @@ class Attacker:
 
     def say(self, value: float | None, **picks: Any) -> None:
         if value is None:
-            self.hidden.append(self.row(**picks))
+            # How many records lack a value, and how many of everybody have one, is no number about people who share a value.
+            if set(picks.values()) - {"present", "missing"}:
+                self.hidden.append(self.row(**picks))
         else:
             self.known.append((self.row(**picks), value))
 

@@ -33,6 +33,7 @@ class Fact:
     before: bool = False  # an earlier release says it, or keeps it back
     known: bool = False  # for good: an earlier release says it, or it is the one zero that is never left out
     hidden: bool = False
+    told: bool = False  # left out, but may be worked out: how many records lack a value says nothing about anybody's value
 
     @property
     def rank(self) -> Rank:
@@ -44,7 +45,7 @@ class Fact:
 
     @property
     def guarded(self) -> bool:
-        return self.hidden and (self.before or bool(self.places))
+        return self.hidden and not self.told and (self.before or bool(self.places))
 
 
 Facts = dict[Who | Moments, Fact]

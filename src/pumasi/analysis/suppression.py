@@ -37,7 +37,7 @@ def protect(
     """Copies of the results that are safe to publish together, next to what was published `earlier`.
 
     Counts under `smallest_cell`, zero included, become None, and others around them until none can be worked out; only "missing": 0
-    stays. A result that cannot be made safe keeps its name and gets `refused`. `levels` are the agreed ones of (table, column). With
+    stays. A small "missing" is left out too, but not guarded: totals may give it away, and it says nothing about anybody's value. A result that cannot be made safe keeps its name and gets `refused`. `levels` are the agreed ones of (table, column). With
     `repeated_people` a person may be in several cells; where the counts add up all the same, the attacker is granted that they do.
     A model is judged by its `implied_counts` and, where it names its `columns`, by how many people have all of them. The same input
     gives the same answer at every node: choices depend on counts and their order, never on a tie within the solver.
@@ -163,6 +163,7 @@ class _Case:
             elif fact.value != 0 or not _missing(about):
                 small = bool(fact.places) and (fact.value or 0) < self.smallest
                 fact.hidden = small or (fact.before and not fact.known)
+                fact.told = not _is_cell(about, fact.value, self.smallest)
         return facts
 
 
@@ -172,6 +173,14 @@ def _repeats(result: Result) -> bool:
         return bool(sum(cell["n"] or 0 for cell in result["cells"]) > result["n"])
     columns = result["columns"].values() if result["kind"] == "describe" else ()
     return any(about["n"] is not None and sum(count or 0 for count in about.get("levels", {}).values()) > about["n"] for about in columns)
+
+
+def _is_cell(about: Who, value: Any, smallest: int) -> bool:
+    """Whether a number is about people who share a value, or about so few people that they must not be known at all."""
+    picks = {pick for _, pick in about}
+    if MISSING in picks:
+        return False
+    return bool(picks - {PRESENT}) or (value is not None and value < smallest)
 
 
 def _missing(about: Who | Moments) -> list[str]:
