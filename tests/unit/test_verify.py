@@ -356,6 +356,12 @@ def test_a_checkpoint_of_another_origin_is_refused() -> None:
     assert reasons(changed(lambda value: value.update(checkpoint=renamed))) == ["the checkpoint is not signed with the key of the log"]
 
 
+def test_no_name_steers_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = changed(lambda value: value.update(checkpoint=value["checkpoint"] + "— \x9b2J\u202e AAAAAAAA\n"))
+    code, out = said(tmp_path, capsys, data)
+    assert (code, "\\x9b2J\\u202e" in out, "\x9b" in out, "\u202e" in out) == (1, True, False, False)
+
+
 def test_a_weak_key_signs_nothing() -> None:
     neutral = (1).to_bytes(32, "little")
     assert not verify.signature_holds(neutral, neutral + bytes(32), b"anything")

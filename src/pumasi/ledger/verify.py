@@ -598,6 +598,7 @@ class History:
         self.state, self.submitted, self.application = "-", dict[str, Any](), dict[str, Any]()
         self.founded, self.members, self.people = dict[str, Any](), dict[str, Party](), dict[str, Party]()
         self.described, self.sides, self.jobs, self.votes = set[str](), dict[str, Side](), dict[str, Job](), set[str]()
+        self.keys = set[str]()
         self.chains, self.counts = dict[tuple[str, str], tuple[int, str | None, str]](), Counter[str]()
 
     def follow(self, entry: Entry) -> None:
@@ -688,15 +689,14 @@ class History:
     # membership
 
     def on_LogFounded(self, event: dict[str, Any]) -> None:
-        need((not self.founded, "the log was founded before"), self.in_consortium(event), self.is_no_person(event))
+        self.introduce(event, self.is_no_person(event), (not self.founded, "the log was founded before"))
         self.founded = event
         self.members[event["author"]] = Party(event["key"], "coordinator", event["author"], admitted=True)
 
     def on_MemberApplied(self, event: dict[str, Any]) -> None:
-        need(
-            self.in_consortium(event),
+        self.introduce(
+            event,
             self.is_no_person(event),
-            self.are_new_keys(event["key"], event["cosigner"]),
             (event["author"] not in self.members, "the member has applied before"),
             (event["kind"] != "coordinator", "a log has one coordinating body"),
         )
@@ -708,9 +708,8 @@ class History:
         self.members[event["member"]].admitted = True
 
     def on_PersonEnrolled(self, event: dict[str, Any]) -> None:
-        need(
-            self.in_consortium(event),
-            self.are_new_keys(event["key"]),
+        self.introduce(
+            event,
             (event["person"].partition("@")[2] == event["author"], "a member enrols its own people only"),
             (event["person"] not in self.people, "the person is enrolled already"),
             ("researcher" not in event["roles"] or set(event["roles"]) == {"researcher"}, "researcher goes with no other role"),
@@ -727,11 +726,11 @@ class History:
     def is_no_person(self, event: dict[str, Any]) -> tuple[bool, str]:
         return "@" not in event["author"], "this is the name of a person, not of a member"
 
-    def are_new_keys(self, *keys: str | None) -> tuple[bool, str]:
-        """One key is one party, or one cosignature would count twice."""
-        parties = [*self.members.values(), *self.people.values()]
-        known = {self.founded["log_key"], *(party.key for party in parties), *(party.cosigner for party in parties)} - {None}
-        return known.isdisjoint(keys), "the key belongs to somebody else"
+    def introduce(self, event: dict[str, Any], *rules: tuple[bool, str]) -> None:
+        """Take in the keys of a party. One key is one party, or one cosignature would count twice."""
+        keys = {event[name] for name in ("key", "cosigner", "log_key") if event.get(name) is not None}
+        need(self.in_consortium(event), (self.keys.isdisjoint(keys), "the key belongs to somebody else"), *rules)
+        self.keys |= keys
 
     # application and permit
 
@@ -943,7 +942,8 @@ class History:
         side.state = "destroyed"
 
     def on_CaseClosed(self, event: dict[str, Any]) -> None:
-        left = [hospital for hospital, side in self.sides.items() if side.state != "lapsed" and not _is_gone(side)]
+        gone = ("destroyed", True)
+        left = [name for name, side in self.sides.items() if side.state != "lapsed" and (side.state, side.share_destroyed) != gone]
         need(
             (event["case"] == self.case and (self.state, event["type"]) in CASE_MOVES, f"the application is '{self.state}'"),
             (not left, f"the workspace and both keys are not destroyed at {', '.join(left)}"),
@@ -974,10 +974,6 @@ class History:
     def _shaped(self, body: Any, fields: Fields, kind: str) -> dict[str, Any]:
         need((record(fields)(body), f"the {kind} does not have the fields of a {kind}"))
         return dict(body)
-
-
-def _is_gone(side: Side) -> bool:
-    return side.state == "destroyed" and side.share_destroyed
 
 
 def _is_covered(permitted: dict[str, Any], asked: dict[str, Any]) -> bool:
@@ -1170,8 +1166,10 @@ def _fingerprints(history: History) -> list[str]:
 
 
 def _say(line: str) -> None:
+    """Print what this terminal can show, and nothing that could steer it."""
     encoding = sys.stdout.encoding or "utf-8"
-    print(line.encode(encoding, "backslashreplace").decode(encoding))
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    print(shown.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def main(argv: list[str]) -> int:
