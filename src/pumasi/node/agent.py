@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pumasi.kernel import event as ev
+from pumasi.kernel.envelope import b64
 from pumasi.kernel.errors import Invalid, PumasiError, Tampered, Unreachable
 from pumasi.kernel.event import Entry
 from pumasi.kernel.study import Application, Dataset
@@ -40,7 +41,8 @@ class Agent:
 
     node: Node
     stop: threading.Event = field(default_factory=threading.Event)
-    _seen: int = 0  # the newest checkpoint that was checked and cosigned
+    _seen: int = 0  # the newest checkpoint that was checked and saved
+    _told: int = 0  # the newest one whose cosignature the hub has taken since this node started; it may have missed the last before
     _awaited: str = ""  # the last own event that the log took, until the own copy holds it
 
     def __post_init__(self) -> None:
@@ -80,16 +82,17 @@ class Agent:
     def follow(self) -> None:
         """Fetch what is new, replay it, check the head against the own copy, cosign it."""
         site = self.node.site
-        news = self.node.courier.news(site.tree.size, seen=self._seen)
-        for reasons in site.extend(news.entries):
+        news = self.node.courier.news(site.tree.size, seen=self._told)
+        for data, reasons in zip(news.entries, site.extend(news.entries), strict=True):
             if reasons:
+                site.note(f"evidence|{site.tree.size}", f"{news.checkpoint or ''}\n{b64(data)}\n".encode())
                 raise Tampered("the hub sequenced an event that the rules refuse; this node does not cosign it", *reasons)
         if news.checkpoint is not None:
             self._cosign(news.checkpoint)
 
     def _cosign(self, text: str) -> None:
         site, checkpoint = self.node.site, note.parse_checkpoint(text)
-        if checkpoint.size <= self._seen or checkpoint.size > site.tree.size:
+        if checkpoint.size > site.tree.size:
             return
         founded = site.world.founded
         assert founded is not None  # the first entry of every log
@@ -97,12 +100,16 @@ class Agent:
         if checkpoint.origin != founded.origin or checkpoint.root != site.tree.root(checkpoint.size):
             site.note(f"evidence|{checkpoint.size}", text.encode())
             raise Tampered("the hub signed a head that is not the history it sent; the checkpoint is kept as evidence and not cosigned")
-        site.save_checkpoint(checkpoint.size, text)
-        self._seen = checkpoint.size
+        if checkpoint.size <= self._told:
+            return
+        if checkpoint.size > self._seen:  # saved before the signature goes out: this node never vouches for what it could forget
+            site.save_checkpoint(checkpoint.size, text)
+            self._seen = checkpoint.size
         member = site.world.members.get(self.node.settings.name)
-        if member is not None and member.admitted:
-            name = note.cosigner_name(founded.origin, member.id)
+        name = note.cosigner_name(founded.origin, self.node.settings.name)
+        if member is not None and member.admitted and all(line.name != name for line in checkpoint.lines):
             self.node.courier.cosign(checkpoint.size, note.cosign(text, name, key=self.node.cosigner, time=int(time.time())))
+        self._told = checkpoint.size
 
     # --- acting on it ---
 
