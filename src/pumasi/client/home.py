@@ -6,11 +6,13 @@ command sends it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from pumasi.store.document import Document
 
 
 class Home:
-    """One party's folder. Not for two processes at once."""
+    """One party's folder. Several processes may act from it at once; they record one after the other."""
 
     def __init__(self, folder: Path) -> None:
         if not (folder / "identity.toml").is_file():
@@ -62,6 +64,24 @@ class Home:
 
     def record(self, kind: type[Any], /, *, case: str, opened: Iterable[Document] = (), **fields: Any) -> str:
         """Sign an event, keep it, send it with its documents; its digest. `Refused` with the reasons when the rules say no."""
+        with self._alone():
+            return self._record(kind, case, opened, fields)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other process records from this folder; the system takes the lock back from one that was killed."""
+        with (self.folder / "recording.lock").open("a+b") as file:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _record(self, kind: type[Any], case: str, opened: Iterable[Document], fields: dict[str, Any]) -> str:
         self.send_kept()
         seq, prev = self._chain(case)
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
