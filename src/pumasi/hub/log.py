@@ -57,14 +57,21 @@ class Sequencer:
 
     def record(self, kind: type[Any], /, *, case: str, opened: tuple[Document, ...] = (), **fields: Any) -> Receipt:
         """An act of the coordinating body itself; `Refused` when the rules say no."""
-        receipt = self.site.record(kind, case=case, opened=opened, **fields)
-        reasons = self.site.extend([receipt.data])[0]
-        for id, data in self.site.unsent():
-            if data == receipt.data:
-                self.site.settle(id, refused=reasons)
+        with self.site.changed:  # one act after the other: the next is chained to this one
+            self._log_recorded()  # what a crash kept from being logged
+            receipt = self.site.record(kind, case=case, opened=opened, **fields)
+            reasons = self._log_recorded()
         if reasons:
             raise Refused(*reasons)
         return receipt
+
+    def _log_recorded(self) -> list[str]:
+        """Sequence the coordinating body's own events that are not logged yet; the reasons against the last of them."""
+        reasons: list[str] = []
+        for id, data in self.site.unsent():
+            reasons = self.site.extend([data])[0]
+            self.site.settle(id, refused=reasons)
+        return reasons
 
     def _publish_forever(self) -> None:
         while not self._stop.is_set():
@@ -102,6 +109,8 @@ class Sequencer:
             vkey = next((vkey for vkey in self.cosigners() if signature.is_by(vkey)), None)
             if vkey is None or not signature.holds(vkey, note.parse_checkpoint(text).body):
                 raise Refused("this is not the cosignature of a member that cosigns this log")
+            if any((present.name, present.key_id) == (signature.name, signature.key_id) for present in note.parse_checkpoint(text).lines):
+                return  # every request may be sent twice, and one cosignature of a member is enough
             text = note.add_cosignature(text, line)
             self._notes[size], self._cosigned[size] = text, self._cosigned.get(size, 0) + 1
             self.site.save_checkpoint(size, text)
