@@ -1,29 +1,32 @@
-"""Check a case bundle: `python verify.py FILE [--policy POLICY] [--open]`. One file; Python 3.11 and `cryptography`, nothing of Pumasi.
+"""Check a case bundle alone: `python verify.py FILE [--policy POLICY] [--open]`. Needs Python 3.11 and `cryptography`, nothing of Pumasi.
 
 A bundle is the record of one request for data ("case"): signed events, where each stands in the shared log, and the documents that
-they commit to. What is checked, in the order of the code:
-
- 1. Bytes. The file is canonical JSON (RFC 8785) to the byte; no number is a float. Base64, hexadecimal and signatures (Ed25519) strict.
- 2. Shapes. Every object has exactly the fields listed here. A field that this file does not know is refused, not skipped.
- 3. Tree. Merkle proofs (RFC 9162) tie every event to one place in the log, and every head a hospital had seen to the same log.
- 4. Notes. The signed head (C2SP tlog-checkpoint), its cosignatures (tlog-cosignature), the reader's own conditions (tlog-policy).
- 5. History. The events are replayed: each is signed with a key that the log introduced before, by somebody whose role allows it, in
-    an unbroken chain per author and case; votes were committed blind, opened at the quorum and sufficed; permits followed approvals,
-    jobs permits, outputs jobs, releases two checkers; at the end keys and workspaces were destroyed and the closing event's counts fit.
- 6. Documents. Each is the one committed to, is signed by the right party, and says what its event says; a permit covers no more than
-    the application, a workspace and a job no more than the permit, and a certificate of deletion reports no failure.
- 7. The verdict, in sentences: what is proven, what is not.
-
-The rules are those that the hub, the nodes and the cosigners replay (pumasi.kernel.rules); a bundle that they could not have produced
-is refused. They do not see documents; this file does, so it refuses more. It does not check what they do not bind either: that
-instants and days are true (they are what their authors wrote), that a vote's reason, an output or a dataset's description exists
-behind its digest, and events after the closing one, which are not in a bundle.
-
-A case that still runs has no closing event, so nothing shows whether an author's latest events were left out: it is accepted only
-with --open, as complete up to its last entry.
+they commit to. Proven is that every event is genuine, in its place and allowed by the rules, that the documents say what their events
+say, and that a closed case is complete. The numbered list below says how; what is not proven is printed with every verdict.
 
 Exit code 0: everything holds. 1: something was changed, is missing or breaks a rule. 2: a file cannot be read.
 """
+
+# What is checked, in the order of the code:
+#
+#  1. Bytes. The file is canonical JSON (RFC 8785) to the byte; no number is a float. Base64, hexadecimal and signatures (Ed25519) strict.
+#  2. Shapes. Every object has exactly the fields listed here. A field that this file does not know is refused, not skipped.
+#  3. Tree. Merkle proofs (RFC 9162) tie every event to one place in the log, and every head a hospital had seen to the same log.
+#  4. Notes. The signed head (C2SP tlog-checkpoint), its cosignatures (tlog-cosignature), the reader's own conditions (tlog-policy).
+#  5. History. The events are replayed: each is signed with a key that the log introduced before, by somebody whose role allows it, in
+#     an unbroken chain per author and case; votes were committed blind, opened at the quorum and sufficed; permits followed approvals,
+#     jobs permits, outputs jobs, releases two checkers; at the end keys and workspaces were destroyed and the closing event's counts fit.
+#  6. Documents. Each is the one committed to, is signed by the right party, and says what its event says; a permit covers no more than
+#     the application, a workspace and an answered job no more than the permit; a certificate of deletion reports no failure.
+#  7. The verdict, in sentences: what is proven, what is not.
+#
+# The rules are those that the hub, the nodes and the cosigners replay (pumasi.kernel.rules); what they refuse is refused here, except
+# that a job's number may have been used in another case, which a bundle of one case cannot show. They do not see documents; this file
+# does, so it refuses more. It does not check what they do not bind either: that instants and days are true (they are what their authors
+# wrote), and that a vote's reason, an output or a dataset's description exists behind its digest.
+#
+# A case that still runs has no closing event, so nothing shows whether an author's latest events were left out: it is accepted only
+# with --open, as complete up to its last entry.
 
 from __future__ import annotations
 
