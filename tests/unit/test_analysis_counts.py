@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pumasi.analysis.frame import Column, Frame
+from pumasi.analysis import methods
+from pumasi.analysis.frame import Column, Frame, Terms
 from tests.analysis_rounds import frame, run, split
 
 LEVELS = {"ward": ["x", "y", "z"], "aspirin": ["0", "1"], "smoker": ["False", "True"]}
@@ -136,3 +137,17 @@ def test_levels_are_matched_by_name_not_by_place() -> None:
     assert turned.codes("ward", ["x"]).tolist() == [-2, 0, 0, -1, -2]
     assert plain.codes("aspirin", ["0", "1"]).tolist() == [0, 1, 1, -1, 1]
     assert plain.codes("aspirin", ["0", "none"]).tolist() == [0, -2, -2, -1, -2]
+
+
+def test_one_row_has_a_mean_and_no_sd() -> None:
+    assert describe([PEOPLE[["money"]][:1], PEOPLE[["money"]][:0]], smallest_cell=1)["columns"]["money"]["sd"] is None
+
+
+@pytest.mark.parametrize("kind", ["describe", "glm"])
+def test_an_unknown_step_is_an_error(kind: str) -> None:
+    design = {"outcome": "money", "columns": [{"name": "Intercept", "factors": []}]}
+    question = {"kind": kind, "columns": [], "family": "gaussian", "design": design}
+    with pytest.raises(ValueError, match="no step 'guess'"):
+        methods.KINDS[kind].local(frame(PEOPLE[["money"]]), question, {"step": "guess"})
+    with pytest.raises(ValueError, match="no step 'guess'"):
+        methods.KINDS[kind].advance([], question, {"step": "guess"}, Terms(smallest_cell=10, hospitals=3))

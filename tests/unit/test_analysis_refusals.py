@@ -158,6 +158,11 @@ def test_collinear_columns_are_named() -> None:
 
 def test_a_constant_column_is_on_one_side() -> None:
     assert "on one side of 'same'" in why("death ~ same + age", table=PEOPLE.assign(same=3.7))
+    assert "on one side of 'death'" in why("death ~ age", table=PEOPLE.assign(death=0))
+    assert "on one side of 'death'" in why("death ~ age", table=PEOPLE.assign(death=1))
+    faint = PEOPLE.assign(faint=PEOPLE["dose"] * 1e-200)  # its squares are zero, even in floating point
+    assert "'faint' has the same value for everybody" in why("death ~ age + faint", table=faint)
+    assert "'faint' has the same value for everybody" in why("faint ~ age", "gaussian", table=faint)
     assert "on one side of 'none'" in why("death ~ none + age", table=PEOPLE.assign(none=0.0))
     assert "on one side of 'age'" in why("age ~ dose", "gaussian", table=PEOPLE.assign(age=61.3))
 
@@ -201,7 +206,10 @@ def test_what_cannot_be_fitted_in_time_is_refused_not_endless() -> None:
     method, terms = KINDS["glm"], Terms(smallest_cell=10, hospitals=3)
     state: dict[str, Any] = {"step": "count"}
     while state["step"] not in ("fit", "done"):
+        if state["step"] == "start":
+            assert "did not converge" in method.advance([1.0, 0.0, 0.0], question, state, terms)["refused"][0]
         state = method.advance(method.local(frame(PEOPLE[["falls"]]), question, state).tolist(), question, state, terms)
+    assert "separation" in method.advance([0.0, 1.0, 0.0, 0.0], question, state, terms)["refused"][0]
     for total in ([1.0, 0.0, 0.0, 0.0], [0.0, 1e9, 0.0, 1.0], [0.0, 1.0, 1e3, 1.0]):  # runs away; never better; always far to go
         at, steps = state, 0
         while at["step"] == "fit":

@@ -1,12 +1,10 @@
 """Each column of a table by itself: how many people have a value, how many lack one, mean and sd of numbers, people per level of the rest.
 
-Three steps: count, then the mean of those number columns that enough people have, then squares about that mean; so large money values keep
-their digits and no sum over too few people is ever opened. Means and sds are over rows, everything else counts people; a person with
-several rows has a value if one of the rows has.
+Three steps: count; the mean of those number columns that enough people have; squares about that mean. So large values keep their digits and
+no sum over too few people is ever opened. Mean and sd are over rows, all else counts people: who has a value in one row has one.
 
-What is final here: a column that fewer than `smallest_cell` people have loses all its numbers, and where fewer than that lack a value,
-`n` and `missing` go. The counts per level and the table's `n` come out raw: the suppression that follows treats them together with every
-other count of the project.
+Final here: a column of fewer than `smallest_cell` people loses its numbers; where fewer lack a value, `n` and `missing` go. The table's `n`
+and the counts per level come out raw, for the suppression that follows and knows all other counts of the project.
 """
 
 from __future__ import annotations

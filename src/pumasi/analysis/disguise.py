@@ -108,8 +108,6 @@ def read(reader: sums.Reader, design: dict[str, Any], *, means: list[float], out
 
 def refusals(counts: Counts, design: dict[str, Any], *, smallest_cell: int) -> list[str]:
     """A sentence for each term with too small a cell. A cell that holds nobody at all is no cell: the reference of a full coding is one."""
-    if not counts.table:
-        return []
     reasons = []
     for cell, high, low in counts.cells:
         if high + low > 0 and min(high, low) < smallest_cell:

@@ -1,14 +1,10 @@
-"""Generalised linear models over hospitals: the fit that pooled rows would give, from sums alone.
-
-Five steps, each one round over the hospitals; the last repeats until it converges:
+"""Generalised linear models over hospitals: the fit that pooled rows would give, from sums alone, one round over the hospitals per step.
 
 1. count   people and rows with complete cases, and who has a value other than zero in each column: before anything is added up
 2. mean    of each column and of the outcome
 3. spread  people on each side of the mean, squares, and the cells of a model that is a table in disguise
 4. start   the first weighted least squares step, on columns centred and scaled by what 2 and 3 found
-5. fit     Newton's step from summed score and information (see newton.py), back on the columns' own scale when done
-
-The limits are judged on the totals of 1 and 3. A hospital without complete cases adds zeros; no total is ever NaN.
+5. fit     Newton's step from summed score and information (newton.py), until it is done: no total is ever NaN
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pumasi.analysis.matrix import Cases
 
 MOST_STEPS = 60
-MOST_HALVINGS = 30
 # The squared step in standard errors at which the next one would be lost in rounding.
 CONVERGED = 1e-16
 # And the one that rounding may leave where counts are so large that standard errors are near the last digit of a coefficient.
@@ -129,7 +128,7 @@ def advance_start(total: Sequence[float], question: dict[str, Any], state: dict[
         return {"step": "done", "refused": [f"these columns depend on each other (collinearity), leave one of them out: {told}"]}
     null = _null_point(question, state)
     last = {"point": [0.0] * len(names), "deviance": None} if null is None else {"point": null, "deviance": _null_deviance(state)}
-    again = {"iterations": 1, "halvings": 0, "slow": 0, "decrement": None}
+    again = {"iterations": 1, "slow": 0, "decrement": None}
     return {**state, **again, "step": "fit", "point": solver.solve(right), "last": last}
 
 
@@ -180,16 +179,16 @@ def advance_fit(total: Sequence[float], question: dict[str, Any], state: dict[st
         return _refused(_SEPARATED)
     if state["iterations"] >= MOST_STEPS:
         return _refused(_NO_CONVERGENCE)
-    after = {"iterations": state["iterations"] + 1, "halvings": 0, "slow": slow, "decrement": decrement}
+    after = {"iterations": state["iterations"] + 1, "slow": slow, "decrement": decrement}
     return {**state, **after, "point": point, "last": {"point": state["point"], "deviance": deviance}}
 
 
 def _step_back(state: dict[str, Any]) -> dict[str, Any]:
     """Half the way back to the last good point; at first that is the model of the intercept alone."""
-    if state["halvings"] >= MOST_HALVINGS or state["iterations"] >= MOST_STEPS:
+    if state["iterations"] >= MOST_STEPS:
         return _refused(_NO_CONVERGENCE)
     point = [(here + there) / 2 for here, there in zip(state["point"], state["last"]["point"], strict=True)]
-    after = {"iterations": state["iterations"] + 1, "halvings": state["halvings"] + 1, "slow": 0, "decrement": None}
+    after = {"iterations": state["iterations"] + 1, "slow": 0, "decrement": None}
     return {**state, **after, "point": point}
 
 
