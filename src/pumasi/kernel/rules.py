@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pumasi.kernel import door
 from pumasi.kernel import event as ev
 from pumasi.kernel.actor import MAY
 from pumasi.kernel.codes import MEDICAL, Role
@@ -25,7 +26,7 @@ def refusals(world: World, entry: Entry) -> list[str]:
     """Every reason why `entry` may not be the next event; empty means it may."""
     event = entry.event
     name = event.type
-    general = [*_key_refusals(world, entry), *_chain_refusals(world, entry)]
+    general = [*door.refusals(ev.body_of(event)), *_key_refusals(world, entry), *_chain_refusals(world, entry)]
     if event.case in world.cases and world.cases[event.case].state == "closed":
         general.append("the case is closed: its last event counts all the others")
     if name != "LogFounded" and world.founded is None:

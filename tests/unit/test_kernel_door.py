@@ -1,0 +1,78 @@
+"""What looks like personal data is refused at the door, and nothing that a legal case needs is."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from pumasi.kernel import door
+from pumasi.kernel.event import Event, MemberApplied
+from tests import kernel_world
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("900101-1234567", "a resident registration number"),
+        ("9001011234567", "a resident registration number"),
+        ("ward 010131-3234567", "a resident registration number"),
+        ("991231-8234567", "a resident registration number"),
+        ("010-1234-5678", "a telephone number"),
+        ("02-123-4567", "a telephone number"),
+        ("+82 10 1234 5678".replace(" 1234 ", "-1234-"), "a telephone number"),
+        ("01012345678", "a telephone number"),
+        ("someone@example.org", "an e-mail address"),
+        ("The patient died. His wife called.", "a sentence"),
+        ("one two three four five six seven eight nine ten eleven", "free text"),
+    ],
+)
+def test_a_member_cannot_be_called_by_something_personal(text: str, what: str) -> None:
+    reasons = door.refusals({"type": "MemberAdmitted", "member": text})
+    assert any(what in reason for reason in reasons)
+    assert not any(text in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "서울대학교병원",
+        "Synthetic Hospital No 12",
+        "checker-1@가상병원-2",
+        "Universitätsklinikum Köln",
+        "drb-2@h1",
+        "2020-05-01",
+        "hospital 20231",
+    ],
+)
+def test_names_of_institutions_and_roles_pass(name: str) -> None:
+    assert door.refusals({"author": name}) == []
+
+
+def test_the_rules_ask_the_door_and_let_a_whole_legal_case_pass() -> None:
+    assert kernel_world.closed().world.cases  # every event of it went through `rules.apply`
+    story = kernel_world.founded()
+    reasons = story.refusals("010-1234-5678", MemberApplied, **kernel_world.apply_as("010-1234-5678", "company"))
+    assert reasons == ["the field 'author' looks like a telephone number, which must not enter the log"]
+
+
+def test_a_number_that_is_not_listed_is_refused() -> None:
+    assert door.refusals({"patients": 3}) == ["the field 'patients' holds a number that no event may hold"]
+    assert door.refusals({"seen": {"size": 3, "rows": 4}}) == ["the field 'rows' holds a number that no event may hold"]
+
+
+def test_no_event_has_another_integer_field_than_the_listed_ones() -> None:
+    def integers(model: type[BaseModel]) -> set[str]:
+        found: set[str] = set()
+        for name, field in model.model_fields.items():
+            kinds = {field.annotation, *get_args(field.annotation)}
+            found |= {name} if int in kinds else set()
+            for kind in kinds:
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    found |= integers(kind)
+        return found
+
+    kinds: tuple[Any, ...] = get_args(get_args(Event)[0])
+    assert len(kinds) > 20
+    assert set().union(*(integers(kind) for kind in kinds)) == door.NUMBERS
