@@ -129,7 +129,7 @@ def study_run(
     from pumasi.client import outcome, studyfile
     from pumasi.client.home import Home as Folder
 
-    found = studyfile.read(study)
+    found = studyfile.read_to_run(study)
     party = Folder(home or folder_for(hub))
     target = json_file or Path(f"{study.stem}.outcome.json")
     result = outcome.run(party, found, bundle=target.with_suffix(".bundle.json"), progress=lambda line: typer.echo(f"  {line}"))

@@ -13,6 +13,8 @@ from pumasi.client.study import Progress, Released, Study
 from pumasi.client.studyfile import StudyFile
 from pumasi.ledger import note
 
+FEW = "Between one or two hospitals masks hide nothing, so the limits were applied to each hospital's own numbers, not only to the sum."
+
 
 def run(home: Home, study: StudyFile, *, bundle: Path, progress: Progress) -> dict[str, Any]:
     """Application to case bundle; the outcome. Exceptions end it early, and what was recorded stays recorded."""
@@ -72,7 +74,8 @@ def write(outcome: dict[str, Any], path: Path) -> None:
 
 def text(outcome: dict[str, Any]) -> str:
     """The results as a person reads them."""
-    return "\n\n".join(_analysis(analysis) for analysis in outcome["analyses"])
+    parts = [_analysis(analysis) for analysis in outcome["analyses"]]
+    return "\n\n".join([*parts, FEW] if any(len(analysis["hospitals"]) <= 2 for analysis in outcome["analyses"]) else parts)
 
 
 def _analysis(analysis: dict[str, Any]) -> str:

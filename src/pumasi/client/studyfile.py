@@ -54,6 +54,14 @@ def read(path: Path) -> StudyFile:
     return _Reader(path, text).study(value)
 
 
+def read_to_run(path: Path) -> StudyFile:
+    """The study in `path`, which must ask something."""
+    study = read(path)
+    if not study.analyses:
+        raise Invalid(f"{path} asks nothing: add at least one section [[analysis]], or work with the study from Python")
+    return study
+
+
 class _Reader:
     """One pass over a parsed study file, gathering mistakes."""
 

@@ -205,7 +205,7 @@ def tell(data: Path | None, *, json_file: Path | None, keep: bool, say: Say) -> 
         if data is None:
             data = folder / "data"
             generated.write(data, hospitals=5, seed=14)
-        study = studyfile.read(data / "study.toml")
+        study = studyfile.read_to_run(data / "study.toml")
         files = find_hospitals(data, study)
         say(f"1  prepare: {len(files)} hospitals")
         prepare(system, files, study, lambda line: say(f"   {line}"))
@@ -235,6 +235,10 @@ def tell(data: Path | None, *, json_file: Path | None, keep: bool, say: Say) -> 
         if not (keep and finished):
             system.fleet.stop()
             shutil.rmtree(folder, ignore_errors=True)
+        if not finished:
+            with contextlib.suppress(OSError):  # keeps logs, if there are any
+                run.rmdir()
+                run.parent.rmdir()
 
 
 def _save_logs(system: System, run: Path) -> Path:
