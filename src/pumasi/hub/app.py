@@ -6,15 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio.to_thread
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import StringConstraints
+from starlette.exceptions import HTTPException
 
 from pumasi.hub import governance
 from pumasi.hub.keyshares import KeyShares
@@ -24,7 +27,7 @@ from pumasi.hub.tasks import Mailbox
 from pumasi.kernel import event as ev
 from pumasi.kernel import request as signed_request
 from pumasi.kernel.envelope import Keys, b64, unb64
-from pumasi.kernel.errors import NotFound, PumasiError, Refused, Tampered, refuse_if
+from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered, refuse_if
 from pumasi.kernel.event import CONSORTIUM
 from pumasi.kernel.model import RandomId
 from pumasi.ledger import bundle, note
@@ -92,7 +95,8 @@ def make_app(hub: Hub) -> FastAPI:
         hub.log.stop()
 
     app = FastAPI(title="Pumasi hub", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_exception_handler(PumasiError, _explain)
+    for kind in (PumasiError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _explain)
     _log_routes(app, hub)
     _case_routes(app, hub)
     _mailbox_routes(app, hub)
@@ -100,6 +104,14 @@ def make_app(hub: Hub) -> FastAPI:
 
 
 def _explain(_: Request, error: Exception) -> Response:
+    """Every answer that is no result has its reasons."""
+    if isinstance(error, RequestValidationError):
+        reasons = [f"{'.'.join(map(str, fault['loc']))}: {str(fault['msg']).lower()}" for fault in error.errors()]
+        return JSONResponse({"reasons": reasons}, status_code=422)
+    if isinstance(error, HTTPException):
+        return JSONResponse(
+            {"reasons": [f"the hub has no such address or takes no such request there ({error.detail})"]}, error.status_code
+        )
     assert isinstance(error, PumasiError)
     return JSONResponse({"reasons": error.reasons}, status_code=STATUS.get(type(error).__name__, 500))
 
@@ -122,6 +134,16 @@ async def _body(request: Request) -> bytes:
 
 
 Body = Annotated[bytes, Depends(_body)]
+Index = Annotated[int, Query(ge=0, lt=2**53)]
+Seconds = Annotated[float, Query(ge=0, allow_inf_nan=False)]
+Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Invalid("the body of this request must be UTF-8 text") from error
 
 
 def _authenticate(hub: Hub, request: Request, body: bytes) -> Caller:
@@ -131,9 +153,10 @@ def _authenticate(hub: Hub, request: Request, body: bytes) -> Caller:
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     author, key = signed_request.check(header, method=request.method, target=target, body=body, now=utc_now())
     world = hub.site.world
-    known = world.people.get(author) or world.members.get(author)
+    member = world.members.get(author)
+    known = world.people.get(author) or (member if member and member.admitted else None)
     if known is None or known.key != key:
-        raise Tampered(f"'{author}' is not known here with this key")
+        raise Tampered(f"'{author}' is not known here with this key; an applicant becomes known when it is admitted")
     return Caller(author, body)
 
 
@@ -146,10 +169,10 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/events")
     def submit(body: Body) -> list[dict[str, Any]]:
-        return hub.log.submit([unb64(line) for line in body.decode("ascii").split()])
+        return hub.log.submit([unb64(line) for line in _text(body).split()])
 
     @app.get("/log")
-    def read(start: int, seen: int = 0, wait: float = 0) -> dict[str, Any]:
+    def read(start: Index, seen: Index = 0, wait: Seconds = 0) -> dict[str, Any]:
         site = hub.site
         if site.wait_for(lambda: site.tree.size > start or hub.log.published > seen, min(wait, MAX_WAIT)) and wait:
             time.sleep(hub.log.gather)  # what comes at the same time goes in one answer
@@ -157,11 +180,11 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/cosignatures/{size}")
     def cosign(size: int, body: Body) -> dict[str, bool]:
-        hub.log.add_cosignature(size, body.decode("utf-8"))
+        hub.log.add_cosignature(size, _text(body))
         return {"added": True}
 
     @app.get("/checkpoint")
-    def checkpoint(covering: int = 0, wait: float = 0) -> Response:
+    def checkpoint(covering: Index = 0, wait: Seconds = 0) -> Response:
         """The newest checkpoint that a quorum has cosigned, over at least `covering` entries."""
         hub.site.wait_for(lambda: hub.log.final(covering) is not None, min(wait, MAX_WAIT))
         final = hub.log.final(covering)
@@ -185,7 +208,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
     @app.post("/admissions")
     def admit(caller: Signed) -> dict[str, bool]:
         refuse_if(None if caller.id == hub.settings.name else "the coordinating body admits members")
-        hub.log.record(ev.MemberAdmitted, case=CONSORTIUM, member=caller.body.decode("utf-8"))
+        hub.log.record(ev.MemberAdmitted, case=CONSORTIUM, member=_text(caller.body))
         return {"admitted": True}
 
     @app.put("/documents/{commitment}")
@@ -200,16 +223,20 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
     @app.get("/catalogue")
     def catalogue(caller: Signed) -> dict[str, Any]:
         """Every described dataset, by hospital: the commitment in the log and the document behind it."""
-        found = {hospital: site.document(commitment) for hospital, commitment in dict(site.world.datasets).items()}
-        return {
-            hospital: {"commitment": document.commitment, "salt": document.salt, "body": document.body}
-            for hospital, document in found.items()
-        }
+        found: dict[str, Any] = {}
+        for hospital, commitment in dict(site.world.datasets).items():
+            with suppress(NotFound):  # a hospital that keeps its description to itself; the others are still there
+                document = site.document(commitment)
+                found[hospital] = {"commitment": commitment, "salt": document.salt, "body": document.body}
+        return found
 
     @app.get("/inbox")
     def inbox(caller: Signed) -> list[dict[str, Any]]:
+        person = site.world.people.get(caller.id)
+        if person is None:
+            raise Refused("people have an inbox; ask with the key of one")
         with site.changed:
-            return governance.inbox(site.world, site.world.people[caller.id])
+            return governance.inbox(site.world, person)
 
     @app.get("/members")
     def members(caller: Signed) -> dict[str, Any]:
@@ -221,7 +248,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
         return {"seq": seq, "prev": prev}
 
     @app.get("/cases/{case}")
-    def view(case: str, caller: Signed, size: int = -1, wait: float = 0) -> dict[str, Any]:
+    def view(case: str, caller: Signed, size: int = -1, wait: Seconds = 0) -> dict[str, Any]:
         """The state of a case; with `size`, once the log is longer than that."""
         site.wait_for(lambda: site.tree.size > size, min(wait, MAX_WAIT))
         with site.changed:
@@ -230,7 +257,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
             return {"size": site.tree.size, **governance.case_view(site.world.cases[case])}
 
     @app.get("/cases/{case}/bundle")
-    def case_bundle(case: str, caller: Signed, covering: int = 0) -> Response:
+    def case_bundle(case: str, caller: Signed, covering: Index = 0) -> Response:
         checkpoint = hub.log.final(covering)
         if checkpoint is None:
             raise NotFound("no checkpoint over this case has a quorum of cosignatures yet; ask again in a moment")
@@ -271,14 +298,14 @@ def _mailbox_routes(app: FastAPI, hub: Hub) -> None:
         return not label.startswith("release")
 
     @app.put("/jobs/{job}/{label}")
-    def put(job: str, label: str, caller: Signed) -> dict[str, bool]:
+    def put(job: str, label: Label, caller: Signed) -> dict[str, bool]:
         _, hospitals = parties(job)
         refuse_if(None if caller.id in hospitals else "only the hospitals of a job write to its mailbox")
         hub.mailbox.put(job, label, caller.id, caller.body)
         return {"kept": True}
 
     @app.get("/jobs/{job}/{label}")
-    def get(job: str, label: str, caller: Signed, sender: str | None = None, wait: float = 0) -> dict[str, str]:
+    def get(job: str, label: Label, caller: Signed, sender: str | None = None, wait: Seconds = 0) -> dict[str, str]:
         applicant, hospitals = parties(job)
         refuse_if(
             None if caller.id in hospitals | {applicant} else "only the parties of a job read its mailbox",

@@ -23,12 +23,13 @@ class KeyShares:
 
     def sealed(self, case: str, hospital: str) -> bytes:
         """This half for the node of `hospital`, sealed to its box key; it travels encrypted and stays in the node's memory."""
-        found = self._site.world.cases.get(case)
-        permit = found.permits.get(hospital) if found else None
-        if permit is None or permit.state not in ("in force", "open"):
-            raise Refused(f"'{hospital}' has no permit in force for this case, so there is no key to give")
-        path = self._path(case, hospital)
-        custodian = FileCustodian(path) if path.exists() else FileCustodian.create(path)
+        with self._site.changed:  # or a permit could end, and its half be destroyed, before a new one is made here
+            found = self._site.world.cases.get(case)
+            permit = found.permits.get(hospital) if found else None
+            if permit is None or permit.state not in ("in force", "open"):
+                raise Refused(f"'{hospital}' has no permit in force for this case, so there is no key to give")
+            path = self._path(case, hospital)
+            custodian = FileCustodian(path) if path.exists() else FileCustodian.create(path)
         return seal_to(
             unb64(self._site.world.members[hospital].box, 32), custodian.evaluate(CONTEXT), context=f"{case}|{hospital}".encode()
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Engine, Index, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, event
+from sqlalchemy import URL, Column, Engine, Index, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, event
 
 metadata = MetaData()
 
@@ -35,7 +35,9 @@ def open_db(path: Path, *, schema: MetaData = metadata, synchronous: str = "FULL
     if not path.exists():
         path.touch(mode=0o600)
     # max_overflow: the hub answers hundreds of waiting nodes at once, and none may fail for want of a connection.
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False}, pool_size=16, max_overflow=-1)
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": 30, "check_same_thread": False}, pool_size=16, max_overflow=-1
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from pumasi.kernel.envelope import canonical, commit, new_salt
+from pumasi.kernel.envelope import canonical, commit, new_salt, parse_canonical
 from pumasi.kernel.errors import Tampered
+
+_SALT = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,10 @@ class Document:
     @classmethod
     def read(cls, data: bytes, commitment: str) -> Document:
         """The document in `data`; `Tampered` unless it is the one that was committed to."""
-        value = json.loads(data)
-        if not isinstance(value, dict) or value.keys() != {"salt", "body"} or commit(value["salt"], value["body"]) != commitment:
+        value = parse_canonical(data)
+        if not isinstance(value, dict) or value.keys() != {"salt", "body"} or not _SALT.fullmatch(str(value["salt"])):
+            raise Tampered("a document has a body and a salt of 64 hexadecimal digits")
+        if commit(value["salt"], value["body"]) != commitment:
             raise Tampered("a document is not the one that the log commits to")
         return cls(value["salt"], value["body"])
 
