@@ -158,7 +158,7 @@ def _routes() -> Iterator[tuple[tuple[str, str], bool]]:
         for route in make_app(open_hub(home)).routes:
             if isinstance(route, APIRoute):
                 signed = any(getattr(dependency.call, "__name__", "") == "caller" for dependency in route.dependant.dependencies)
-                for method in sorted(route.methods):
+                for method in sorted(route.methods or ()):
                     yield (method, route.path), signed
 
 
@@ -194,7 +194,7 @@ ANALYSIS_WORDS: dict[str, dict[str, str]] = {
 
 
 def study_page() -> str:
-    known = {"top": studyfile._TOP, "table": studyfile._TABLE, "column": studyfile._COLUMN}
+    known: dict[str, dict[str, Any]] = {"top": studyfile._TOP, "table": studyfile._TABLE, "column": studyfile._COLUMN}
     shared = {"name", "kind", "table"}
     if {part: set(keys) for part, keys in known.items()} != {part: set(words) for part, words in STUDY_WORDS.items()} or {
         kind: set(keys) - shared for kind, keys in studyfile._ANALYSIS.items()
