@@ -166,6 +166,15 @@ def ledger_check(home: Home) -> None:
         typer.echo(line)
 
 
+@ledger_app.command("evidence")
+def ledger_evidence(file: Path) -> None:
+    """Check alone a file that accuses a log of having told two stories."""
+    from pumasi.ledger import evidence
+
+    for line in evidence.check(file.read_bytes()):
+        typer.echo(line)
+
+
 def identities_file() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "pumasi" / "identities.toml"
