@@ -209,8 +209,7 @@ class Run:
         if self._terms.hospitals > 2:
             return partial, []
         # Between one or two hospitals a mask hides nothing: whoever knows its own share knows the other's.
-        alone = Terms(smallest_cell=self._terms.smallest_cell, hospitals=1)
-        return partial, KINDS[question["kind"]].refusals(partial, question, state, alone)
+        return partial, KINDS[question["kind"]].refusals(partial, question, state, self._terms)
 
     def _agree_on(self, label: str, mine: dict[str, Any]) -> dict[str, Any]:
         """The lead's next state, after comparing it with one's own."""
