@@ -34,6 +34,9 @@ from pumasi.store.document import Document
 LONG_POLL = 20.0
 RERUNS = 2  # a job whose hospital was restarted is asked again this often
 Progress = Callable[[str], None]
+_NO_LEVELS = (
+    "no hospital names a value of '{}' that enough people share, so there is nothing to count by; give levels = [...] in study.toml"
+)
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,12 @@ def apply(home: Home, study: StudyFile, *, hospitals: list[str] | None = None, p
 
 def compiled(analysis: Mapping[str, Any], tables: Mapping[str, AgreedTable]) -> dict[str, Any]:
     """The question that a job asks: as written, and for a model the design that its formula means."""
-    if analysis["kind"] != "glm":
-        return dict(analysis)
     columns = tables[analysis["table"]].columns
+    if analysis["kind"] != "glm":
+        without = [name for name in analysis.get("by", []) if name in columns and not columns[name].levels]
+        if without:
+            raise Invalid(*(f"analysis '{analysis['name']}': {_NO_LEVELS.format(name)}" for name in without))
+        return dict(analysis)
     kinds = {name: column.kind for name, column in columns.items()}
     levels = {name: column.levels for name, column in columns.items()}
     try:
