@@ -122,6 +122,14 @@ def test_a_step_too_far_is_halved(seed: int, family: str) -> None:
     assert found["iterations"] <= 12
 
 
+def test_where_nothing_has_an_effect_the_fit_is_as_short() -> None:
+    chance = np.random.default_rng(3)
+    table = pd.DataFrame({name: chance.normal(size=40_000) for name in "abcd"}).assign(y=(chance.random(40_000) < 0.3).astype(int))
+    found = glm("y ~ a + b + c + d", "binomial", split(table, 3))
+    assert_pooled(found, Pooled("y ~ a + b + c + d", "binomial", table))
+    assert found["iterations"] <= 5
+
+
 def test_a_boolean_outcome_is_one_for_true() -> None:
     table = PATIENTS.assign(died=PATIENTS["death"] == 1)
     found = glm("died ~ age + aspirin", "binomial", split(table, 3), levels={**LEVELS, "died": ["False", "True"]})

@@ -128,7 +128,7 @@ def advance_start(total: Sequence[float], question: dict[str, Any], state: dict[
         return {"step": "done", "refused": [f"these columns depend on each other (collinearity), leave one of them out: {told}"]}
     null = _null_point(question, state)
     last = {"point": [0.0] * len(names), "deviance": None} if null is None else {"point": null, "deviance": _null_deviance(state)}
-    again = {"iterations": 1, "slow": 0, "decrement": None}
+    again = {"iterations": 1, "slow": 0, "decrement": None, "first": True}
     return {**state, **again, "step": "fit", "point": solver.solve(right), "last": last}
 
 
@@ -179,17 +179,22 @@ def advance_fit(total: Sequence[float], question: dict[str, Any], state: dict[st
         return _refused(_SEPARATED)
     if state["iterations"] >= MOST_STEPS:
         return _refused(_NO_CONVERGENCE)
-    after = {"iterations": state["iterations"] + 1, "slow": slow, "decrement": decrement}
+    after = {"iterations": state["iterations"] + 1, "slow": slow, "decrement": decrement, "first": False}
     return {**state, **after, "point": point, "last": {"point": state["point"], "deviance": deviance}}
 
 
 def _step_back(state: dict[str, Any]) -> dict[str, Any]:
-    """Half the way back to the last good point; at first that is the model of the intercept alone."""
+    """Half the way back to the last good point. A first point that is worse than the intercept alone is given up for the latter.
+
+    Where nothing has an effect the first point is always worse, and halving would creep towards an optimum that is next to the other end.
+    """
     if state["iterations"] >= MOST_STEPS:
         return _refused(_NO_CONVERGENCE)
-    point = [(here + there) / 2 for here, there in zip(state["point"], state["last"]["point"], strict=True)]
-    after = {"iterations": state["iterations"] + 1, "slow": 0, "decrement": None}
-    return {**state, **after, "point": point}
+    last = state["last"]
+    after = {"iterations": state["iterations"] + 1, "slow": 0, "decrement": None, "first": False}
+    if state["first"] and last["deviance"] is not None:
+        return {**state, **after, "point": last["point"], "last": {**last, "deviance": None}}
+    return {**state, **after, "point": [(here + there) / 2 for here, there in zip(state["point"], last["point"], strict=True)]}
 
 
 def _result(question: dict[str, Any], state: dict[str, Any], *, point: list[float], deviance: float, solver: Factor) -> dict[str, Any]:
