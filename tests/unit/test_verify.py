@@ -15,7 +15,8 @@ import pytest
 
 from pumasi.kernel import event as ev
 from pumasi.kernel import rules
-from pumasi.kernel.envelope import canonical, commit, parse_canonical
+from pumasi.kernel.envelope import canonical, commit, parse_canonical, sign
+from pumasi.kernel.errors import Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.ledger import bundle, note, verify
 from pumasi.ledger.tree import leaf_hash
@@ -278,6 +279,7 @@ SHAPES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a salt in capitals": lambda value: next(iter(value["documents"].values())).update(salt="AA" * 32),
     "an invented document": lambda value: value["documents"].update({"00" * 32: {"body": 1, "salt": "00" * 32}}),
     "a missing document": lambda value: value["documents"].popitem(),
+    "another salt": lambda value: next(iter(value["documents"].values())).update(salt="00" * 32),
     "swapped documents": lambda value: value["documents"].update(
         zip(value["documents"], list(value["documents"].values())[::-1], strict=True)
     ),
@@ -319,11 +321,31 @@ def test_all_failing_entries_are_told() -> None:
 def test_a_signature_that_the_log_took_in_without_looking_is_refused() -> None:
     book = play(until="submitted")
     signed = json.loads(book.entry(ev.ApplicationWithdrawn, RESEARCHER).data)
-    signed["sig"] = json.loads(book.log[0])["sig"]
-    data = canonical(signed)
-    book.tree.append(leaf_hash(data))
-    book.log.append(data)
+    book.append_raw(canonical(signed | {"sig": json.loads(book.log[0])["sig"]}))
     assert reasons(book.bundle()) == [f"entry {len(book.log) - 1} (ApplicationWithdrawn): the signature on the event does not hold"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "CaseForgotten"},
+        {"x": 1},
+        {"at": "2026-02-30T00:00:00Z"},
+        {"at": "now"},
+        {"seq": -1},
+        {"seq": True},
+        {"author": " x"},
+        {"author": "ᄀ\u1161"},
+    ],
+)
+def test_an_event_of_no_known_form_is_refused_wherever_it_stands(change: dict[str, Any]) -> None:
+    book = play(until="submitted")
+    body = json.loads(book.entry(ev.ApplicationWithdrawn, RESEARCHER).data)["body"]
+    data = sign("event", body | change, book.keys_of(RESEARCHER))
+    with pytest.raises(Tampered):
+        Entry(data)
+    book.append_raw(data)
+    assert reasons(book.bundle()) == [f"entry {len(book.log) - 1}: it has the form of no known event"]
 
 
 def test_a_small_index_more_is_not_ascending() -> None:
@@ -395,14 +417,31 @@ def opening(book: Casebook, voter: str, **changes: Any) -> list[str]:
 
 
 def applying(book: Casebook, **changes: Any) -> list[str]:
-    application = changes.pop("application", None) or book.application()
-    fields = {"application": application, "hospitals": [FIRST], "smallest_cell": 10}
-    return book.force(ev.ApplicationSubmitted, RESEARCHER, **(fields | changes))
+    fields = {"hospitals": [FIRST], "smallest_cell": 10} | changes
+    return book.force(ev.ApplicationSubmitted, RESEARCHER, application=book.application(hospitals=fields["hospitals"]), **fields)
+
+
+def unstaffed(book: Casebook) -> list[str]:
+    book.member("newly-joined", "hospital")
+    book.say(ev.DatasetDescribed, "newly-joined", case=CONSORTIUM, dataset="00" * 32)
+    return applying(book, hospitals=["newly-joined"])
+
+
+def incomplete(absent: str) -> Force:
+    def apply(book: Casebook) -> list[str]:
+        book.absent, book.staffed = absent, [FIRST]
+        book.play(until="datasets", after="founded")
+        return applying(book)
+
+    return apply
 
 
 def job(book: Casebook, **changes: Any) -> list[str]:
-    fields = {"job": "01" * 16, "document": book.job_document(), "hospitals": book.hospitals, "lead": FIRST}
-    return book.force(ev.JobSubmitted, RESEARCHER, **(fields | changes))
+    fields = {"job": "01" * 16, "hospitals": book.hospitals, "lead": FIRST} | changes
+    known = book.world.cases[book.case].permits
+    permits = {name: known[name].event.permit if name in known and known[name].event else "00" * 32 for name in fields["hospitals"]}  # type: ignore[union-attr]
+    document = book.job_document(job=fields["job"], lead=fields["lead"], permits=permits)
+    return book.force(ev.JobSubmitted, RESEARCHER, document=document, **fields)
 
 
 def releasing(book: Casebook, **changes: Any) -> list[str]:
@@ -415,12 +454,18 @@ def failed(book: Casebook) -> list[str]:
     return releasing(book)
 
 
-def half_reviewed(book: Casebook) -> list[str]:
+def reviewing(book: Casebook, *, against: str = "nobody") -> list[str]:
     for checker in book.checkers_of(FIRST):
-        book.commit_vote(checker, job=book.job, decision="approve" if "0" in checker else "reject")
+        book.commit_vote(checker, job=book.job, decision="reject" if against in checker else "approve")
     for checker in book.checkers_of(FIRST):
         book.open_vote(checker, job=book.job)
     return releasing(book)
+
+
+def not_sealed_by_all(book: Casebook) -> list[str]:
+    for hospital in (FIRST, SECOND):
+        book.say(ev.OutputSealed, hospital, job=book.job, output=book.output, findings="clear")
+    return reviewing(book)
 
 
 def looked_at(book: Casebook) -> list[str]:
@@ -439,8 +484,25 @@ def another_output(book: Casebook) -> list[str]:
 
 
 def second_founding(book: Casebook) -> list[str]:
-    keys = book.keys_of("usurper")
-    return book.force(ev.LogFounded, "usurper", case=CONSORTIUM, origin="x", log_key=keys.public, key=keys.public, box=keys.box_public)
+    keys, log_key = book.keys_of("usurper"), book.keys_of("another log").public
+    return book.force(ev.LogFounded, "usurper", case=CONSORTIUM, origin="x", log_key=log_key, key=keys.public, box=keys.box_public)
+
+
+def authorising(book: Casebook, *, drb: str = "approve", irb: str | None = "approved") -> list[str]:
+    for voter in book.drb_of(FIRST):
+        book.commit_vote(voter, decision=drb)
+    for voter in book.drb_of(FIRST):
+        book.open_vote(voter)
+    if irb is not None:
+        book.say(ev.IrbDecided, f"irb@{FIRST}", application=book.applied, decision=irb, reason="00" * 32)
+    return book.force(ev.PermitAuthorised, f"steward@{FIRST}", application=book.applied)
+
+
+def closing_before_it_is_done(book: Casebook) -> list[str]:
+    for hospital in book.hospitals:
+        book.say(ev.PermitEnded, hospital, hospital=hospital, reason="expired")
+    book.destroyed()
+    return book.force(ev.CaseClosed, COORDINATOR, **book.counts())
 
 
 def first(say: Callable[[str], None], who: str) -> list[str]:
@@ -468,8 +530,8 @@ def by_anothers_steward(book: Casebook) -> list[str]:
 ILLEGAL: dict[str, tuple[str, Force]] = {
     "founded twice": ("datasets", second_founding),
     "a member in a case": ("submitted", lambda book: member(book, case=book.case)),
-    "a member called like a person": ("datasets", lambda book: member(book, "new@comer")),
-    "a member twice": ("datasets", lambda book: member(book, PLATFORM)),
+    "a member called like a person": ("datasets", lambda book: member(book, "new@comer", keys=book.keys_of("newcomer"))),
+    "a member twice": ("datasets", lambda book: member(book, PLATFORM, keys=book.keys_of("newcomer"))),
     "a member with another's key": ("datasets", lambda book: member(book, key=book.keys_of(FIRST).public, keys=book.keys_of(FIRST))),
     "a member with another's cosigner": (
         "datasets",
@@ -481,7 +543,7 @@ ILLEGAL: dict[str, tuple[str, Force]] = {
     "admitted without applying": ("datasets", lambda book: book.force(ev.MemberAdmitted, COORDINATOR, case=CONSORTIUM, member="x")),
     "admitted twice": ("datasets", lambda book: book.force(ev.MemberAdmitted, COORDINATOR, case=CONSORTIUM, member=FIRST)),
     "another's people": ("datasets", lambda book: person(book, f"new@{SECOND}")),
-    "a person twice": ("datasets", lambda book: person(book, f"irb@{FIRST}")),
+    "a person twice": ("datasets", lambda book: person(book, f"irb@{FIRST}", key=book.keys_of("newcomer").public)),
     "a person with another's key": ("datasets", lambda book: person(book, f"new@{FIRST}", key=book.keys_of(RESEARCHER).public)),
     "a researcher who reviews": ("datasets", lambda book: person(book, f"new@{FIRST}", roles=["researcher", "drb"])),
     "a person enrolled by a person": ("datasets", lambda book: person(book, f"new@{FIRST}", author=f"irb@{FIRST}")),
@@ -495,8 +557,12 @@ ILLEGAL: dict[str, tuple[str, Force]] = {
     "applied to a company": ("datasets", lambda book: applying(book, hospitals=["company-1"])),
     "applied to nobody known": ("datasets", lambda book: applying(book, hospitals=["nobody"])),
     "applied twice to one": ("datasets", lambda book: applying(book, hospitals=[FIRST, FIRST])),
-    "applied without datasets": ("people", lambda book: applying(book, application=book.keep({}))),
-    "applied without staff": ("members", lambda book: applying(book, application=book.keep({}))),
+    "applied without datasets": ("people", applying),
+    "applied without staff": ("datasets", unstaffed),
+    "applied without a platform": ("founded", incomplete(PLATFORM)),
+    "applied with four hospitals": ("founded", incomplete("river-hospital")),
+    "applied with one tertiary hospital": ("founded", incomplete(SECOND)),
+    "applied with two companies": ("founded", incomplete("company-3")),
     "applied twice": ("submitted", applying),
     "applied in the consortium's case": ("datasets", lambda book: applying(book, case=CONSORTIUM)),
     "an unknown author": ("submitted", lambda book: vote(book, f"nobody@{FIRST}")),
@@ -528,6 +594,9 @@ ILLEGAL: dict[str, tuple[str, Force]] = {
         lambda book: book.force(ev.IrbDecided, f"irb@{FIRST}", application="00" * 32, decision="approved", reason="00" * 32),
     ),
     "authorised unreviewed": ("committed", lambda book: book.force(ev.PermitAuthorised, f"steward@{FIRST}", application=book.applied)),
+    "authorised against the review board": ("submitted", lambda book: authorising(book, drb="reject")),
+    "authorised without the ethics board": ("submitted", lambda book: authorising(book, irb=None)),
+    "authorised against the ethics board": ("submitted", lambda book: authorising(book, irb="rejected")),
     "authorised by the ethics board": ("reviewed", lambda book: book.force(ev.PermitAuthorised, f"irb@{FIRST}", application=book.applied)),
     "authorised for another": ("reviewed", lambda book: book.force(ev.PermitAuthorised, f"steward@{FIRST}", application="00" * 32)),
     "issued unauthorised": (
@@ -567,7 +636,8 @@ ILLEGAL: dict[str, tuple[str, Force]] = {
     "sealed twice": ("sealed", lambda book: book.force(ev.OutputSealed, FIRST, job=book.job, output=book.output, findings="clear")),
     "sealed otherwise": ("job", another_output),
     "released unreviewed": ("sealed", releasing),
-    "released with one against": ("sealed", half_reviewed),
+    "released with one against": ("sealed", lambda book: reviewing(book, against="checker-0")),
+    "released before all have sealed": ("job", not_sealed_by_all),
     "released after a failure": ("voted", failed),
     "released after the permit": ("voted", after_the_end),
     "released without reviewers": ("voted", lambda book: releasing(book, reviewers=[])),
@@ -587,6 +657,8 @@ ILLEGAL: dict[str, tuple[str, Force]] = {
     "the share destroyed by a hospital": ("done", lambda book: book.force(ev.KeyShareDestroyed, FIRST, hospital=FIRST)),
     "closed with data left": ("done", lambda book: book.force(ev.CaseClosed, COORDINATOR, **book.counts())),
     "closed before it is done": ("released", lambda book: book.force(ev.CaseClosed, COORDINATOR, **book.counts())),
+    "closed though destroyed before it is done": ("released", closing_before_it_is_done),
+    "the share of a hospital outside": ("done", lambda book: book.force(ev.KeyShareDestroyed, COORDINATOR, hospital="river-hospital")),
     "closed by a hospital": ("destroyed", lambda book: book.force(ev.CaseClosed, FIRST, **book.counts())),
     "closed with a wrong count": ("destroyed", lambda book: book.force(ev.CaseClosed, COORDINATOR, **(book.counts() | {"events": 1}))),
     "closed with a wrong count of others": (
@@ -803,6 +875,17 @@ def test_a_document_that_does_not_fit_its_event_is_refused(name: str) -> None:
     (reason, *_) = found = reasons(book.bundle())
     assert any(words in reason for reason in found), reason
     assert reason.startswith(f"entry {len(book.log) - 1} ")
+
+
+def test_a_permit_that_names_fewer_hospitals_answers_no_larger_job() -> None:
+    book = play(until="authorised")
+    for hospital in book.hospitals:
+        few = book.hospitals if hospital != FIRST else [FIRST, SECOND]
+        book.say(ev.PermitIssued, hospital, permit=book.permit(hospital, hospitals=few), seen=book.head(), **book.terms())
+    book.play(until="job", after="issued")
+    assert reasons(book.bundle()) == []
+    book.say(ev.OutputSealed, FIRST, job=book.job, output=book.output, findings="clear")
+    assert "does not foresee all hospitals" in reasons(book.bundle())[0]
 
 
 def test_a_question_that_the_permit_covers_gets_its_answer() -> None:
