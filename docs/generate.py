@@ -110,6 +110,8 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/"): "name of the log, its size, how many cosign it",
     ("POST", "/events"): "signed events, base64, one per line; per event its index, or the reasons why not",
     ("GET", "/log"): "entries from `start` on and the newest checkpoint; waits up to `wait` seconds for something new",
+    ("PUT", "/gossip"): "the newest head that a hospital was shown",
+    ("GET", "/gossip"): "the newest heads that the hospitals say they were shown",
     ("POST", "/cosignatures/{size}"): "a hospital's cosignature on the checkpoint over `size` entries",
     ("GET", "/checkpoint"): "the newest checkpoint with a quorum of cosignatures, over at least `covering` entries",
     ("GET", "/policy"): "the C2SP tlog-policy of this log: its key, its cosigners, a majority",

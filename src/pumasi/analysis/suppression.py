@@ -37,7 +37,8 @@ def protect(
     """Copies of the results that are safe to publish together, next to what was published `earlier`.
 
     Counts under `smallest_cell`, zero included, become None, and others around them until none can be worked out; only "missing": 0
-    stays. A small "missing" is left out too, but not guarded: totals may give it away, and it says nothing about anybody's value. A result that cannot be made safe keeps its name and gets `refused`. `levels` are the agreed ones of (table, column). With
+    stays. A small "missing" is left out too, but not guarded: totals may give it away, and it says nothing about anybody's value.
+    A result that cannot be made safe keeps its name and gets `refused`. `levels` are the agreed ones of (table, column). With
     `repeated_people` a person may be in several cells; where the counts add up all the same, the attacker is granted that they do.
     A model is judged by its `implied_counts` and, where it names its `columns`, by how many people have all of them. The same input
     gives the same answer at every node: choices depend on counts and their order, never on a tie within the solver.

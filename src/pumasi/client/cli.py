@@ -18,7 +18,6 @@ study_app = typer.Typer(no_args_is_help=True, help="A researcher's studies.")
 
 Home = Annotated[Path, typer.Option(envvar="PUMASI_HOME", help="Your own folder (or PUMASI_HOME).")]
 Reason = Annotated[str, typer.Option(help="In your own words; it stays in your folder, the log gets a commitment.")]
-Approve = Annotated[bool, typer.Option("--approve/--reject", help="Your decision.")]
 
 
 def _home(folder: Path) -> Any:
@@ -89,20 +88,25 @@ def inbox(home: Home) -> None:
 def vote(
     home: Home,
     case: str,
-    approve: Approve,
+    approve: Annotated[bool | None, typer.Option("--approve/--reject", help="Your decision.")] = None,
     reason: Reason = "",
     smallest_cell: Annotated[int | None, typer.Option(help="Raise the smallest cell that results may show.")] = None,
     exempt: Annotated[bool, typer.Option("--exempt", help="Ethics board: the study needs no ethics review.")] = False,
 ) -> None:
     """Vote on an application: blind on a data review board, decisive as the ethics board's officer."""
     from pumasi.client import board
+    from pumasi.kernel.errors import Invalid
 
+    if (approve is None) != exempt:
+        raise Invalid("give one decision: --approve, --reject, or for the ethics board --exempt")
     party = _home(home)
     awaited = {item["board"] for item in board.inbox(party) if item["case"] == case and item["do"] == "vote"}
     if "irb" in awaited:
         board.decide(party, case, decision="exempt" if exempt else "approved" if approve else "rejected", reason=reason)
         typer.echo("The ethics board's decision is recorded.")
     else:
+        if exempt:
+            raise Invalid("only the ethics board exempts a study; a data review board votes --approve or --reject")
         board.vote(party, case, decision="approve" if approve else "reject", reason=reason, smallest_cell=smallest_cell)
         typer.echo("Your vote is committed; it is opened once the quorum has voted (run `pumasi inbox` again then).")
 

@@ -205,6 +205,20 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
 
     Signed = Annotated[Caller, Depends(caller)]
 
+    shown: dict[str, str] = {}  # the newest head that each hospital says it was shown; a restart forgets them, they come again
+
+    @app.put("/gossip")
+    def show_head(caller: Signed) -> dict[str, bool]:
+        member = site.world.members.get(caller.id)
+        refuse_if(None if member is not None and member.cosigner else "only hospitals that cosign the log show heads")
+        note.parse_checkpoint(_text(caller.body))
+        shown[caller.id] = _text(caller.body)
+        return {"kept": True}
+
+    @app.get("/gossip")
+    def heads() -> dict[str, str]:
+        return dict(shown)
+
     @app.post("/admissions")
     def admit(caller: Signed) -> dict[str, bool]:
         refuse_if(None if caller.id == hub.settings.name else "the coordinating body admits members")

@@ -17,12 +17,14 @@ from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import b64
 from pumasi.kernel.errors import Invalid, PumasiError, Tampered, Unreachable
 from pumasi.kernel.event import Entry
+from pumasi.kernel.permit import seoul_day
 from pumasi.kernel.study import Application, Dataset
 from pumasi.kernel.world import Case, PermitCase
 from pumasi.ledger import note
 from pumasi.node import permits
 from pumasi.node.airlock import release
 from pumasi.node.app import Node
+from pumasi.node.gossip import Gossip
 from pumasi.node.jobs.desk import JobDesk
 from pumasi.node.outgoing import SignedEvent
 from pumasi.node.workspace.keeper import Keeper
@@ -30,6 +32,7 @@ from pumasi.node.workspace.keeper import Keeper
 # Which field of an event commits to a document that the other parties need.
 DOCUMENT = {"PermitIssued": "permit", "WorkspaceOpened": "manifest", "WorkspaceDestroyed": "certificate", "DatasetDescribed": "dataset"}
 PAUSE = 0.2
+GOSSIP_PAUSE = 5.0
 TROUBLE_PAUSE = 2.0
 
 log = logging.getLogger("pumasi.node")
@@ -50,13 +53,21 @@ class Agent:
         self.desk = JobDesk(self.node, self.keeper, self.stop)
         newest = self.node.site.checkpoint()
         self._seen = note.parse_checkpoint(newest).size if newest else 0
+        self._awaited = self.node.site.last_logged()
 
     def run(self) -> None:
         """Follow the log in one thread, act in this one."""
         follower = threading.Thread(target=self._forever, args=(self.follow, 0.0), daemon=True, name="follow")
         follower.start()
+        gossip = Gossip(self.node)
+        threading.Thread(target=self._forever, args=(lambda: self._compare(gossip), 0.0), daemon=True, name="gossip").start()
         self._forever(self.act, PAUSE)
         follower.join(timeout=5)
+
+    def _compare(self, gossip: Gossip) -> None:
+        self.stop.wait(GOSSIP_PAUSE)
+        if not self.stop.is_set():
+            gossip.step()
 
     def _forever(self, step: Callable[[], None], pause: float) -> None:
         while not self.stop.is_set():
@@ -195,11 +206,9 @@ class Agent:
             here = job.at.get(permit.hospital)
             if here is None or job.failed or here.output is None or permit.state == "destroyed":
                 continue
-            approved = here.airlock is not None and here.airlock.decision == "approve"
-            automatic = permit.release == "automatic-if-clear" and here.findings == "clear"
-            everywhere = job.outputs == {here.output}
+            everywhere = job.outputs == {here.output} and permit.state == "open"
             unsent = here.state == "released" and self.node.site.noted(f"sent|{id}|{job_id}") is None
-            if unsent or (here.state == "under review" and everywhere and (approved or automatic)):
+            if unsent or (here.state == "under review" and everywhere and release.reviewed(permit, here)):
                 box = self.desk.applicant_box(id, job)
                 release.release(self.node.site, self.node.courier, case=id, job=job_id, applicant_box=box)
                 if unsent:
@@ -209,8 +218,7 @@ class Agent:
         """At the end of its last day a permit ends by the node's own clock, with or without the hub."""
         if permit.state not in ("in force", "open"):
             return
-        reason = self.keeper.permit(id, permit).dates_refusal(self.node.site.now())
-        if reason is not None:
+        if seoul_day(self.node.site.now()) > self.keeper.permit(id, permit).valid_until:
             self.node.site.record(ev.PermitEnded, case=id, hospital=permit.hospital, reason="expired")
 
     def destroy_workspace(self, id: str, case: Case, permit: PermitCase) -> None:

@@ -58,6 +58,10 @@ class Courier:
         with contextlib.suppress(NotFound):  # a newer checkpoint has replaced it; that one is next
             self._channel.post(f"/cosignatures/{size}", line.encode("utf-8"))
 
+    def show_head(self, text: str) -> None:
+        """Let the other hospitals see which head of the log this node was shown."""
+        self._channel.put("/gossip", text.encode("utf-8"))
+
     def clear(self, job: str) -> None:
         """Ask the hub to delete what the hospitals of a finished job exchanged."""
         self._channel.delete(f"/jobs/{job}")
@@ -67,6 +71,11 @@ class Courier:
     def news(self, start: int, *, seen: int, wait: float = LONG_POLL) -> News:
         answer = self._channel.get(f"/log?start={start}&seen={seen}&wait={wait}", wait=wait).json()
         return News([unb64(entry) for entry in answer["entries"]], answer["checkpoint"])
+
+    def heads(self) -> dict[str, str]:
+        """The head of the log that each hospital says it was shown."""
+        found: dict[str, str] = self._channel.get("/gossip").json()
+        return found
 
     def messages(self, job: str, label: str, *, sender: str | None = None, wait: float = LONG_POLL) -> dict[str, bytes]:
         """What has arrived under this label, by sender; waits until all (or the one) have sent."""

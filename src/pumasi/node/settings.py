@@ -36,6 +36,9 @@ legal_basis = "pipa-28-2"
 # How long (seconds) a job waits for a hospital that does not answer before it stops with a clear message.
 patience_seconds = 60
 
+# Folders with copies of the log that others keep: their `checkpoint` files are compared with what the hub shows this node.
+mirrors = []
+
 # One section per table that studies may ask for. Identifiers are never described and never leave the source.
 #   [tables.patients]
 #   file = "/secure/patients.csv"      # .csv or .parquet; relative to this folder, or absolute
@@ -60,6 +63,7 @@ class NodeSettings(Model):
     permit_days: int = Field(ge=1, le=3650)
     legal_basis: LegalBasis
     patience_seconds: float = Field(gt=0)
+    mirrors: list[str] = Field(default=[])
     tables: dict[Name, TableSettings] = Field(default={})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,11 +30,18 @@ def _place(record: logging.LogRecord) -> str:
     return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
 
 
+def _log_thread(failure: threading.ExceptHookArgs) -> None:
+    logging.getLogger("pumasi").error(
+        "a thread ended by an error", exc_info=(failure.exc_type, failure.exc_value or failure.exc_type(), failure.exc_traceback)
+    )
+
+
 def start_logging(path: Path, party: str) -> None:
     """Append to `path` (mode 0600) from now on."""
     path.touch(mode=0o600)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_Lines(party))
+    threading.excepthook = _log_thread
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

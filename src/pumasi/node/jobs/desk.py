@@ -68,18 +68,18 @@ class JobDesk:
 
     def _run(self, case: str, id: str, job: JobCase) -> None:
         started = time.monotonic()
+        ended: Failed | None = Failed("fault", "the code of this node failed")
         try:
             self._compute(case, id, job)
+            ended = None
             log.info("job %s sealed after %.2f s", id[:8], time.monotonic() - started)
-        except Failed as failed:
-            log.error("job %s: %s", id[:8], failed)
-            if not job.failed:
-                self._node.site.record(ev.JobFailed, case=case, job=id, reason=failed.reason, about=list(failed.about))
         except PumasiError as error:
-            log.error("job %s: %s: %s", id[:8], type(error).__name__, error)
-            if not job.failed:
-                self._node.site.record(ev.JobFailed, case=case, job=id, reason=_reason(error), about=[])
-        finally:
+            ended = error if isinstance(error, Failed) else Failed(_reason(error), *error.reasons)
+        finally:  # also when an error that nobody foresaw ends this thread: the other hospitals must not wait for it
+            if ended is not None:
+                log.error("job %s: %s: %s", id[:8], ended.reason, ended)
+            if ended is not None and not job.failed:
+                self._node.site.record(ev.JobFailed, case=case, job=id, reason=ended.reason, about=list(ended.about))
             del self._running[id]
 
     def _compute(self, case: str, id: str, job: JobCase) -> None:

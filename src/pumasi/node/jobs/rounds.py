@@ -1,12 +1,10 @@
 """One job at one hospital, from the first handshake to a sealed result that all hospitals agree on.
 
 1. shake hands    a one-time X25519 key of every hospital, signed with its node's key
-2. share a key    the lead draws the job key and seals it under each pair's own key; the hub neither has it nor can put another in its place
-3. ask            per question and round: local share, masked, sealed, sent; all shares fetched, opened, summed; limits judged on the sum
-4. step           the lead sends the next state; everybody has computed it too, and stops the job when they differ
+2. share a key    drawn by the lead, sealed under each pair's key; the hub neither has it nor can put another in its place
+3. ask            per question and round: local share, masked, sealed, sent; shares fetched and summed; limits judged on the sum
+4. step           the lead sends the next state; everybody computed it too, and stops the job when they differ
 5. finish         small cells suppressed over everything known; the lead sends the bytes; everybody compares; one digest
-
-The hub relays ciphertext. A round's values exist only inside the nodes' memory.
 """
 
 from __future__ import annotations
