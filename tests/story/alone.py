@@ -10,23 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): whoever loses its parent below this process becomes its child
 
 
 def children() -> dict[int, str]:
     found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as file:
-                    state, parent = file.read().rpartition(")")[2].split()[:2]
-                with open(f"/proc/{name}/cmdline") as file:
-                    command = file.read().replace("\0", " ")
-            except OSError:
-                continue
-            if int(parent) == os.getpid() and state != "Z":
-                found[int(name)] = command
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (path / "stat").read_text().rpartition(")")[2].split()[:2]
+            command = (path / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and state != "Z":
+            found[int(path.name)] = command
     return found
 
 
@@ -36,8 +34,7 @@ deadline = time.monotonic() + 1.0  # the kernel ends a killed sandbox's processe
 while children() and time.monotonic() < deadline:
     time.sleep(0.02)
 left = children()
-with open(sys.argv[1], "w") as file:
-    json.dump(sorted(left.values()), file)
+Path(sys.argv[1]).write_text(json.dumps(sorted(left.values())))
 for pid in left:
     os.kill(pid, signal.SIGKILL)
 sys.exit(code if code >= 0 else 128 - code)

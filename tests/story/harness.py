@@ -129,10 +129,9 @@ class Kept:
         """Begin `pumasi study run` with this study.toml, by the plain command or with PUMASI_HOME."""
         (self.folder / f"{name}.toml").write_text(text, encoding="utf-8")
         more = {"PUMASI_HOME": str(home)} if home else {}
-        process = subprocess.Popen(
-            pumasi("study", "run", f"{name}.toml", "--hub", self.hub, "--json", f"{name}.json"),
-            cwd=self.folder, env=self.environment(PYTHONUNBUFFERED="1", **more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        command = pumasi("study", "run", f"{name}.toml", "--hub", self.hub, "--json", f"{name}.json")
+        shell = self.environment(PYTHONUNBUFFERED="1", **more)
+        process = subprocess.Popen(command, cwd=self.folder, env=shell, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return StudyRun(self.folder / f"{name}.json", process)
 
     # --- looking inside ---
