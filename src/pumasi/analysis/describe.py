@@ -35,7 +35,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     partial: list[float] = []
     match state["step"]:
         case "count":
-            partial.append(frame.people(np.ones(frame.rows, dtype=bool)))
+            partial += [frame.people(np.ones(frame.rows, dtype=bool)), not frame.one_row_each]
             for name in question["columns"]:
                 partial += _counts(frame, question, name)
         case "mean":
@@ -57,7 +57,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
     """
     if state["step"] != "count":
         return []
-    _, counted = _read_counts(total, question)
+    _, _, counted = _read_counts(total, question)
     reasons = []
     for name, found in counted.items():
         if found["outside"]:
@@ -75,10 +75,10 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     """The next state. Step "done" carries the result."""
     match state["step"]:
         case "count":
-            people, counted = _read_counts(total, question)
+            people, repeated, counted = _read_counts(total, question)
             columns = {name: _column(found, people=people, terms=terms) for name, found in counted.items()}
             enough = [name for name, found in counted.items() if found["averaged"] and found["n"] >= terms.smallest_cell]
-            return _next({"step": "mean", "n": people, "columns": columns, "numbers": {name: {} for name in enough}})
+            return _next({"step": "mean", "n": people, "repeated": repeated, "columns": columns, "numbers": {name: {} for name in enough}})
         case "mean":
             return _advance_mean(total, question, state)
         case "spread":
@@ -116,9 +116,9 @@ def _counts(frame: Frame, question: dict[str, Any], name: str) -> list[float]:
     return [frame.people(frame.present(name)), bool(np.any(codes == OUTSIDE)), too_large, *per_level]
 
 
-def _read_counts(total: Sequence[float], question: dict[str, Any]) -> tuple[int, dict[str, dict[str, Any]]]:
+def _read_counts(total: Sequence[float], question: dict[str, Any]) -> tuple[int, bool, dict[str, dict[str, Any]]]:
     reader = sums.Reader(total)
-    people = reader.count()
+    people, repeated = reader.count(), reader.flag()
     counted = {}
     for name in question["columns"]:
         found: dict[str, Any] = {"n": reader.count(), "outside": reader.flag(), "too_large": reader.flag()}
@@ -126,7 +126,7 @@ def _read_counts(total: Sequence[float], question: dict[str, Any]) -> tuple[int,
         found["averaged"] = _averaged(question, name)
         counted[name] = found
     reader.end()
-    return people, counted
+    return people, repeated, counted
 
 
 def _column(found: dict[str, Any], *, people: int, terms: Terms) -> dict[str, Any]:
@@ -167,4 +167,5 @@ def _next(state: dict[str, Any]) -> dict[str, Any]:
     """Done when no mean is left to find."""
     if state["numbers"]:
         return state
-    return {"step": "done", "result": {"n": state["n"], "columns": state["columns"]}}
+    told = {"repeated_people": True} if state["repeated"] else {}
+    return {"step": "done", "result": {"n": state["n"], "columns": state["columns"], **told}}

@@ -57,7 +57,8 @@ class Frame:
         return np.unique(self.persons, return_inverse=True)[1].reshape(-1)
 
     @cached_property
-    def _one_row_each(self) -> bool:
+    def one_row_each(self) -> bool:
+        """Whether nobody has several rows."""
         return self.rows == 0 or int(self._dense.max()) + 1 == self.rows
 
     def column(self, name: str) -> Column:
@@ -67,14 +68,14 @@ class Frame:
 
     def people(self, mask: NDArray[np.bool_]) -> int:
         """How many different people have at least one row in `mask` (one boolean per row)."""
-        if self._one_row_each:
+        if self.one_row_each:
             return int(np.count_nonzero(mask))
         return len(np.unique(self._dense[mask]))
 
     def people_per(self, groups: NDArray[np.int64], *, count: int) -> NDArray[np.float64]:
         """Different people in each of the groups 0..count-1; `groups` has one entry per row and a negative entry is in none."""
         inside = groups >= 0
-        if self._one_row_each:
+        if self.one_row_each:
             return np.bincount(groups[inside], minlength=count).astype(np.float64)
         pairs = np.unique(self._dense[inside] * count + groups[inside])
         return np.bincount(pairs % count, minlength=count).astype(np.float64)

@@ -27,7 +27,7 @@ def start(question: dict[str, Any], terms: Terms) -> dict[str, Any]:
 
 
 def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDArray[np.float64]:
-    """People with a value in every column, a flag per column for a value that nobody agreed to, and people per cell in level order."""
+    """People with all values; whether people have several rows; whether a column holds a value nobody agreed to; people per cell."""
     by, levels = question["by"], question["levels"]
     codes = [frame.codes(name, levels[name]) for name in by]
     flags = [float(np.any(code == OUTSIDE)) for code in codes]
@@ -37,7 +37,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
         cell = cell * len(levels[name]) + code
     cell[np.logical_or.reduce([code < 0 for code in codes])] = -1
     counts = frame.people_per(cell, count=_cells(question))
-    return np.array([frame.people(present), *flags, *counts], dtype=np.float64)
+    return np.array([frame.people(present), not frame.one_row_each, *flags, *counts], dtype=np.float64)
 
 
 def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
@@ -45,7 +45,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
 
     Between two hospitals each could subtract its own counts from the total, so there a small one refuses the analysis.
     """
-    _, outside, counts = _read(total, question)
+    _, _, outside, counts = _read(total, question)
     reasons = [f"'{name}' holds a value that the permits do not name as a level" for name in outside]
     if terms.hospitals == 2 and any(0 < count < terms.smallest_cell for count in counts):
         reasons.append(
@@ -56,20 +56,21 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
 
 def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
     """Step "done" with the result."""
-    people, _, counts = _read(total, question)
+    people, repeated, _, counts = _read(total, question)
     combinations = itertools.product(*(question["levels"][name] for name in question["by"]))
     cells = [dict(zip(question["by"], levels, strict=True)) | {"n": count} for levels, count in zip(combinations, counts, strict=True)]
-    return {"step": "done", "result": {"n": people, "cells": cells}}
+    told = {"repeated_people": True} if repeated else {}
+    return {"step": "done", "result": {"n": people, "cells": cells, **told}}
 
 
 def _cells(question: dict[str, Any]) -> int:
     return int(np.prod([len(question["levels"][name]) for name in question["by"]]))
 
 
-def _read(total: Sequence[float], question: dict[str, Any]) -> tuple[int, list[str], list[int]]:
+def _read(total: Sequence[float], question: dict[str, Any]) -> tuple[int, bool, list[str], list[int]]:
     reader = Reader(total)
-    people = reader.count()
+    people, repeated = reader.count(), reader.flag()
     outside = [name for name in question["by"] if reader.flag()]
     counts = [reader.count() for _ in range(_cells(question))]
     reader.end()
-    return people, outside, counts
+    return people, repeated, outside, counts

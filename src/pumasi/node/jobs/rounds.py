@@ -223,7 +223,7 @@ class Run:
 
     def _finish(self, results: list[dict[str, Any]]) -> Sealed:
         levels = {(table, name): column.levels for table, agreed in self.tables.items() for name, column in agreed.columns.items()}
-        repeated = any(result.get("rows", result.get("n")) != result.get("n") for result in results)
+        repeated = any(result.get("repeated_people") or result.get("rows", result.get("n")) != result.get("n") for result in results)
         safe = suppression.protect(
             results, earlier=self.earlier, levels=levels, smallest_cell=self.job.smallest_cell, repeated_people=repeated
         )
@@ -259,7 +259,7 @@ class Run:
                 for cell in result["cells"]
             ]
             result = {**result, "cells": cells}
-        return {key: value for key, value in {**result, "hospitals": hospitals}.items() if key != "implied_counts"}
+        return {key: value for key, value in {**result, "hospitals": hospitals}.items() if key not in ("implied_counts", "repeated_people")}
 
     def _release_share(self, digest: str, hospital: str) -> bytes:
         """One hospital's part of the key to the released bytes; each sends only its own, and only after its airlock has released."""
