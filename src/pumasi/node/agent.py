@@ -62,7 +62,7 @@ class Agent:
         gossip = Gossip(self.node)
         threading.Thread(target=self._forever, args=(lambda: self._compare(gossip), 0.0), daemon=True, name="gossip").start()
         self._forever(self.act, PAUSE)
-        follower.join(timeout=5)
+        follower.join(timeout=0.5)  # it may be waiting for news for long, and may be cut off anywhere
 
     def _compare(self, gossip: Gossip) -> None:
         self.stop.wait(GOSSIP_PAUSE)
