@@ -1,0 +1,32 @@
+"use strict";
+/* Step 6: documents. Each is the one committed to (`CaseHistory.opened`), is signed by the right party, and says what its event says. */
+
+function shaped(body, fields, kind) {
+  need([record(fields)(body), say`the ${word(kind)} does not have the fields of a ${word(kind)}`]);
+  return body;
+}
+
+/** Whether each table and column of a permit was asked for, in the same class and transformed alike. */
+function isCovered(permitted, asked) {
+  const sameRule = (rule, wanted) => rule.is === wanted.is && rule.keep === wanted.keep;
+  return Object.entries(permitted).every(([name, table]) => {
+    if (!has(asked, name) || table.person !== asked[name].person) return false;
+    const { columns } = asked[name];
+    return Object.entries(table.columns).every(([column, rule]) => has(columns, column) && sameRule(rule, columns[column]));
+  });
+}
+
+/** Every column that a question reads. */
+function columnsOf({ by = [], columns = [], design = null }) {
+  if (design === null) return [...by, ...columns];
+  return [...design.columns.flatMap((product) => product.factors.map((factor) => factor.column)), design.outcome];
+}
+
+/** Whether a permit covers a question: its kind, its table and every column it reads. */
+function mayAsk(question, permit) {
+  const kind = has(question, "kind") ? question.kind : null;
+  if (typeof kind !== "string" || !has(QUESTIONS, kind) || !record(QUESTIONS[kind])(question)) return false;
+  const { table } = question;
+  if (!permit.kinds.includes(kind) || !has(permit.tables, table)) return false;
+  return columnsOf(question).every((column) => has(permit.tables[table].columns, column));
+}
