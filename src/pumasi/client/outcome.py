@@ -11,18 +11,24 @@ from pumasi.client import study as studies
 from pumasi.client.home import Home
 from pumasi.client.study import Progress, Released, Study
 from pumasi.client.studyfile import StudyFile
+from pumasi.kernel.errors import PumasiError, Unreachable
 from pumasi.ledger import note
 
 FEW = "Between one or two hospitals masks hide nothing, so the limits were applied to each hospital's own numbers, not only to the sum."
 
 
 def run(home: Home, study: StudyFile, *, bundle: Path, progress: Progress) -> dict[str, Any]:
-    """Application to case bundle; the outcome. Exceptions end it early, and what was recorded stays recorded."""
+    """Application to case bundle; the outcome. What ends it early also withdraws the study, so that no workspace is left waiting."""
     started = time.monotonic()
     project = studies.apply(home, study, progress=progress)
     project.seconds["application"] = time.monotonic() - started
-    project.wait_for_permits()
-    released = project.ask(study.analyses) if study.analyses else None
+    try:
+        project.wait_for_permits()
+        released = project.ask(study.analyses) if study.analyses else None
+    except PumasiError as error:
+        if not isinstance(error, Unreachable):
+            project.abandon()
+        raise
     project.done()
     project.bundle(bundle)
     project.seconds["total"] = time.monotonic() - started

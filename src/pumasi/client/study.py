@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from pumasi.analysis import design
 from pumasi.analysis.summary import glm_summary
+from pumasi.client import waiting
 from pumasi.client.home import Home
 from pumasi.client.studyfile import StudyFile
 from pumasi.kernel import event as ev
@@ -171,8 +172,15 @@ class Study:
     def _until(self, ready: Callable[[dict[str, Any]], bool], step: str) -> dict[str, Any]:
         started = time.monotonic()
         view = self.view()
+        told = ""
         while not ready(view):
+            before = view
             view = self.view(newer=True)
+            waiting.check_alive(view)
+            sentence = waiting.turn(view).sentence()
+            if view["size"] == before["size"] and sentence != told:  # nothing has happened for a whole wait
+                told = sentence
+                self.progress(sentence)
         self.seconds[step] = self.seconds.get(step, 0) + time.monotonic() - started
         return view
 
@@ -307,6 +315,12 @@ class Study:
         )
 
     # --- being done ---
+
+    def abandon(self) -> None:
+        """End the study without a result: permits end, workspaces are destroyed, the case closes when that is done."""
+        if self.view()["state"] == "submitted":
+            self.home.record(ev.ApplicationWithdrawn, case=self.case)
+            self.progress("the study is withdrawn; the hospitals destroy what they had prepared for it")
 
     def done(self) -> None:
         """End the study: the hospitals destroy workspaces and keys, and the case is closed."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +52,8 @@ class Hub:
     log: Sequencer
     mailbox: Mailbox
     shares: KeyShares
+    started: float = field(default_factory=time.monotonic)
+    heard: dict[str, float] = field(default_factory=dict)  # when each party last asked for something
 
 
 def open_hub(home: Path) -> Hub:
@@ -157,6 +159,7 @@ def _authenticate(hub: Hub, request: Request, body: bytes) -> Caller:
     known = world.people.get(author) or (member if member and member.admitted else None)
     if known is None or known.key != key:
         raise Tampered(f"'{author}' is not known here with this key; an applicant becomes known when it is admitted")
+    hub.heard[author] = time.monotonic()
     return Caller(author, body)
 
 
@@ -268,7 +271,10 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
         with site.changed:
             if case not in site.world.cases:
                 raise NotFound("there is no such case")
-            return {"size": site.tree.size, **governance.case_view(site.world.cases[case])}
+            found = site.world.cases[case]
+        silent = {hospital: round(time.monotonic() - hub.heard.get(hospital, hub.started)) for hospital in found.permits}
+        with site.changed:
+            return {"size": site.tree.size, "silent": silent, **governance.case_view(found)}
 
     @app.get("/cases/{case}/bundle")
     def case_bundle(case: str, caller: Signed, covering: Index = 0) -> Response:
