@@ -20,8 +20,9 @@ Exit code 0: everything holds. 1: something was changed, is missing or breaks a 
 #     the application, a workspace and an answered job no more than the permit; a certificate of deletion reports no failure.
 #  7. The verdict, in sentences: what is proven, what is not.
 #
-# The rules are those that the hub, the nodes and the cosigners replay (pumasi.kernel.rules); what they refuse is refused here, except
-# that a job's number may have been used in another case, which a bundle of one case cannot show. They do not see documents; this file
+# The rules are those that the hub, the nodes and the cosigners replay (pumasi.kernel.rules); what they refuse is refused here, with two
+# exceptions: that a job's number was used in another case, which a bundle of one case cannot show, and the search for personal data at
+# the log's door (pumasi.kernel.door), which says what should not be written, not what is true. They do not see documents; this file
 # does, so it refuses more. It does not check what they do not bind either: that instants and days are true (they are what their authors
 # wrote), and that a vote's reason, an output or a dataset's description exists behind its digest.
 #
