@@ -112,6 +112,7 @@ def _do_permit_moves(world: World, event: Any) -> None:
 
 def _do_job_submitted(world: World, event: ev.JobSubmitted) -> None:
     running = RELEASE[("-", event.type)]
+    world.jobs[event.job] = event.case
     world.cases[event.case].jobs[event.job] = JobCase(event, {hospital: JobAtHospital(running) for hospital in event.hospitals})
 
 
