@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pumasi.kernel import door
 from pumasi.kernel import event as ev
 from pumasi.kernel.actor import MAY
 from pumasi.kernel.codes import MEDICAL, Role
 from pumasi.kernel.effects import AIRLOCK_QUORUM, EFFECTS, board_of, case_of, permit_of, release_of
-from pumasi.kernel.envelope import commit
+from pumasi.kernel.envelope import commit, is_weak, unb64
 from pumasi.kernel.errors import Refused
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.kernel.states import APPLICATION, PERMIT, RELEASE, move
@@ -28,7 +27,7 @@ def refusals(world: World, entry: Entry) -> list[str]:
     name = event.type
     if world.is_closed(event.case):  # whatever else is wrong with it: a closed case may be known by nothing but its id
         return ["the case is closed: its last event counts all the others"]
-    general = [*door.refusals(ev.body_of(event)), *_key_refusals(world, entry), *_chain_refusals(world, entry)]
+    general = [*_key_refusals(world, entry), *_chain_refusals(world, entry)]
     if name != "LogFounded" and world.founded is None:
         return [*general, "the first event of a log is LogFounded"]
     specific: Reasons
@@ -121,6 +120,7 @@ def _founded(world: World, event: ev.LogFounded) -> Reasons:
     return [
         None if world.founded is None else "the log was founded before",
         None if event.case == CONSORTIUM else "a log is founded in the consortium's case",
+        "anybody can sign under this log key" if is_weak(unb64(event.log_key)) else None,
         f"'{event.author}' is the name of a person, not of a member" if "@" in event.author else None,
     ]
 
@@ -139,6 +139,7 @@ def _member_applied(world: World, event: ev.MemberApplied) -> Reasons:
         f"'{event.author}' is the name of a person, not of a member" if "@" in event.author else None,
         f"'{event.author}' has applied before" if event.author in world.members else None,
         "this key belongs to somebody else" if event.key in keys or event.cosigner in keys else None,
+        "anybody can sign under this cosigner key" if event.cosigner is not None and is_weak(unb64(event.cosigner)) else None,
         "a log has one coordinating body" if event.kind == "coordinator" else None,
     ]
 

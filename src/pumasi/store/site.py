@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
-from pumasi.kernel import rules
+from pumasi.kernel import door, rules
 from pumasi.kernel.envelope import Keys, sha256, sign
-from pumasi.kernel.errors import NotFound, Refused, Tampered
-from pumasi.kernel.event import Entry
+from pumasi.kernel.errors import NotFound, Refused, Tampered, refuse_if
+from pumasi.kernel.event import Entry, body_of
 from pumasi.kernel.world import World
 from pumasi.ledger.tree import Tree, leaf_hash
 from pumasi.store.db import checkpoints, documents, entries, notes, outbox, reader
@@ -120,8 +120,9 @@ class Site:
             digest, reasons = sha256(item), []
             if digest not in added and self._index(db, digest) is None:
                 try:
-                    index = self.tree.size
-                    self._fold(Entry(item))
+                    index, entry = self.tree.size, Entry(item)
+                    refuse_if(*door.refusals(body_of(entry.event)))  # at the door, not in the rules: old logs replay for ever
+                    self._fold(entry)
                     added[digest] = {"index": index, "digest": digest, "data": item}
                 except (Refused, Tampered) as error:
                     reasons = error.reasons
