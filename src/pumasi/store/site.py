@@ -101,19 +101,22 @@ class Site:
 
     # --- the shared log ---
 
-    def extend(self, data: Sequence[bytes]) -> list[list[str]]:
-        """Add entries that follow; per entry the reasons why it was not added (an entry that is there already is no problem)."""
+    def extend(self, data: Sequence[bytes], *, in_order: bool = False) -> list[list[str]]:
+        """Add entries that follow; per entry the reasons why it was not added (an entry that is there already is no problem).
+
+        `in_order` for a history that somebody else has put in order: what follows a refused entry is not looked at.
+        """
         with self.changed:
             try:
                 with self.engine.begin() as db:
-                    outcome = self._add(db, data)
+                    outcome = self._add(db, data, in_order=in_order)
             except SQLAlchemyError:
                 self._load()  # nothing was written: think again what is on disk
                 raise
             self.changed.notify_all()
             return outcome
 
-    def _add(self, db: Connection, data: Sequence[bytes]) -> list[list[str]]:
+    def _add(self, db: Connection, data: Sequence[bytes], *, in_order: bool) -> list[list[str]]:
         outcome: list[list[str]] = []
         added: dict[str, dict[str, Any]] = {}
         for item in data:
@@ -127,6 +130,8 @@ class Site:
                 except (Refused, Tampered) as error:
                     reasons = error.reasons
             outcome.append(reasons)
+            if reasons and in_order:
+                break
         if added:
             db.execute(insert(entries), list(added.values()))  # one statement: a batch costs one sync and little more
         return outcome
