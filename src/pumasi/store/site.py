@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import SQLAlchemyError
 
 from pumasi.kernel import door, rules
 from pumasi.kernel.envelope import Keys, sha256, sign
@@ -107,12 +106,14 @@ class Site:
         `in_order` for a history that somebody else has put in order: what follows a refused entry is not looked at.
         """
         with self.changed:
+            written = False
             try:
                 with self.engine.begin() as db:
                     outcome = self._add(db, data, in_order=in_order)
-            except SQLAlchemyError:
-                self._load()  # nothing was written: think again what is on disk
-                raise
+                written = True
+            finally:
+                if not written:
+                    self._load()  # think again what is on disk
             self.changed.notify_all()
             return outcome
 
