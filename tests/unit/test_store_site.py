@@ -128,7 +128,11 @@ def test_processes_that_record_at_once_are_chained_and_what_they_recorded_surviv
     site = site_at(tmp_path / "a.db")
     command = [sys.executable, "-c", RECORDS, str(tmp_path / "a.db")]
     started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [digest for process in started for digest in process.communicate("go\n", timeout=60)[0].split()]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [digest for process in started for digest in process.communicate(timeout=60)[0].split()]
     assert [process.returncode for process in started] == [-9, -9]
     assert sorted(said) == sorted(Entry(data).digest for _, data in site.unsent())
     assert unbroken(site, 10)
@@ -158,6 +162,14 @@ def test_what_the_rules_refuse_leaves_no_trace(tmp_path: Path) -> None:
     assert all(outcome) and len(outcome) == 4
     assert site.tree.root() == book.tree.root() and site.world == book.world
     assert site_at(tmp_path / "a.db").entries(0) == book.log
+
+
+def test_behind_a_refused_entry_of_an_ordered_history_nothing_is_added(tmp_path: Path) -> None:
+    book, site = play(until="datasets"), site_at(tmp_path / "a.db")
+    illegal = book.entry(ev.MemberAdmitted, "company-1", case=CONSORTIUM, member="company-2").data
+    outcome = site.extend([*book.log[:-1], illegal, book.log[-1]], in_order=True)
+    assert len(outcome) == len(book.log) and outcome[-1] and not any(outcome[:-1])
+    assert site.entries(0) == book.log[:-1]
 
 
 @pytest.mark.parametrize("at", [0, 1, 4])
