@@ -6,10 +6,12 @@ it. The same fold runs here as everywhere: an entry that the rules refuse never 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import SystemRandom
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
@@ -19,10 +21,17 @@ from pumasi.kernel import door, rules
 from pumasi.kernel.envelope import Keys, sha256, sign
 from pumasi.kernel.errors import NotFound, Refused, Tampered, refuse_if
 from pumasi.kernel.event import Entry, body_of
-from pumasi.kernel.world import World
+from pumasi.kernel.world import Case, World
+from pumasi.ledger.note import parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
-from pumasi.store.db import checkpoints, documents, entries, notes, outbox, reader
+from pumasi.store.db import checkpoints, closed, documents, entries, notes, outbox, reader
 from pumasi.store.document import Document
+from pumasi.store.snapshot import Snapshots, read_case, write_case
+
+SAMPLED = 256  # entries that a start from a snapshot compares with it
+EVERY, OFTEN = 1000, 60.0  # entries, seconds between snapshots: what is replayed at a start, at most
+
+log = logging.getLogger("pumasi.store")
 
 
 @dataclass(frozen=True)
@@ -40,16 +49,54 @@ def utc_now() -> datetime:
 class Site:
     """The record of the party `id`. Safe for several threads; `record` is safe for several processes too."""
 
-    def __init__(self, engine: Engine, *, id: str, keys: Keys, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, engine: Engine, *, id: str, keys: Keys, now: Callable[[], datetime] = utc_now, snapshots: Snapshots | None = None
+    ) -> None:
         self.engine, self._reader, self.id, self.keys, self.now = engine, reader(engine), id, keys, now
+        self._snapshots = snapshots
         self.changed = threading.Condition(threading.RLock())
         self._load()
 
+    # --- starting ---
+
     def _load(self) -> None:
-        self.world, self.tree = World(), Tree()
+        """Go on from the newest snapshot; without one that fits, replay everything."""
+        try:
+            self.world, self.tree = (self._snapshots and self._snapshots.load()) or (World(), Tree())
+            self._compare(range(self.tree.size))
+            self._replay()
+            self._compare_head()
+        except Tampered as error:
+            if self._snapshots is None or not self._snapshots.size:
+                raise
+            log.warning("%s: %s; replaying the whole log instead", self.id, error)
+            self._snapshots.forget()
+            self.world, self.tree = World(), Tree()
+            self._replay()
+
+    def _replay(self) -> None:
         with self._reader.connect() as db:
-            for (data,) in db.execute(select(entries.c.data).order_by(entries.c.index)):
-                self._fold(Entry(data))
+            for (data,) in db.execute(select(entries.c.data).where(entries.c.index >= self.tree.size).order_by(entries.c.index)):
+                retired = self._fold(Entry(data))
+                if retired is not None:
+                    with self.engine.begin() as writing:
+                        keep_closed(writing, *retired)
+
+    def _compare(self, indexes: range) -> None:
+        """That entries picked at random, and the last, are those of the tree. Asking all of a long log would take as long as hashing it."""
+        picked = {*SystemRandom().sample(indexes, min(SAMPLED, len(indexes))), *indexes[-1:]}
+        with self._reader.connect() as db:
+            rows = list(db.execute(select(entries.c.index, entries.c.digest, entries.c.data).where(entries.c.index.in_(picked))))
+        fitting = [row for row in rows if leaf_hash(row.data) == self.tree.leaf(row.index) and sha256(row.data) == row.digest]
+        if len(fitting) < len(picked):
+            raise Tampered("the snapshot's tree is not that of the entries on the disk")
+
+    def _compare_head(self) -> None:
+        """That the newest checkpoint, which the log signed and this party checked, is over this very tree."""
+        newest = self.checkpoint()
+        head = parse_checkpoint(newest) if newest else None
+        if head is not None and head.size <= self.tree.size and self.tree.root(head.size) != head.root:
+            raise Tampered("the newest checkpoint is not over the entries of this copy")
 
     def instant(self) -> str:
         return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -126,7 +173,9 @@ class Site:
                 try:
                     index, entry = self.tree.size, Entry(item)
                     refuse_if(*door.refusals(body_of(entry.event)))  # at the door, not in the rules: old logs replay for ever
-                    self._fold(entry)
+                    retired = self._fold(entry)
+                    if retired is not None:
+                        keep_closed(db, *retired)
                     added[digest] = {"index": index, "digest": digest, "data": item}
                 except (Refused, Tampered) as error:
                     reasons = error.reasons
@@ -137,9 +186,11 @@ class Site:
             db.execute(insert(entries), list(added.values()))  # one statement: a batch costs one sync and little more
         return outcome
 
-    def _fold(self, entry: Entry) -> None:
+    def _fold(self, entry: Entry) -> tuple[str, Case] | None:
+        """Let an entry follow; the id and the end of the case that it closed, if it did."""
         rules.apply(self.world, entry)
         self.tree.append(leaf_hash(entry.data))
+        return (entry.event.case, self.world.retire(entry.event.case)) if entry.event.type == "CaseClosed" else None
 
     def _index(self, db: Connection, digest: str) -> int | None:
         # as text: asked for every entry, and building the statement anew costs more than asking
@@ -148,6 +199,18 @@ class Site:
     def index_of(self, digest: str) -> int | None:
         with self._reader.connect() as db:
             return self._index(db, digest)
+
+    def case(self, id: str) -> Case:
+        """A case, open or closed; `NotFound` for none."""
+        with self.changed:
+            found = self.world.cases.get(id)
+        if found is None and id in self.world.retired:
+            with self._reader.connect() as db:
+                data = db.execute(select(closed.c.data).where(closed.c.case == id)).scalar()
+            found = read_case(data) if data is not None else None
+        if found is None:
+            raise NotFound("there is no such case")
+        return found
 
     def entries(self, start: int, stop: int | None = None) -> list[bytes]:
         with self._reader.connect() as db:
@@ -158,6 +221,29 @@ class Site:
         """Block until `ready()` or the time is over."""
         with self.changed:
             return self.changed.wait_for(ready, timeout=seconds)
+
+    # --- snapshots ---
+
+    def keep_snapshots(self, stop: threading.Event) -> None:
+        """Write a snapshot whenever the log has grown by `EVERY` entries or for `OFTEN` seconds, and at the end; returns after `stop`."""
+        while not stop.is_set():
+            self.wait_for(lambda: stop.is_set() or self.tree.size >= self._kept_size + EVERY, OFTEN)
+            self.save_snapshot()
+
+    @property
+    def _kept_size(self) -> int:
+        return self._snapshots.size if self._snapshots else 0
+
+    def save_snapshot(self) -> None:
+        """Write down what is computed, if there is more than last time. A disk that refuses costs the next start time, nothing else."""
+        if self._snapshots is None or self.tree.size == self._kept_size:
+            return
+        with self.changed:
+            moment = self._snapshots.capture(self.world, self.tree)
+        try:
+            self._snapshots.save(moment)
+        except OSError as error:
+            log.warning("%s: no snapshot could be written (%s); the next start replays more of the log", self.id, error.strerror)
 
     # --- checkpoints, documents, notes ---
 
@@ -206,6 +292,12 @@ class Site:
 
 def keep_document(db: Connection, document: Document) -> None:
     db.execute(upsert(documents).values(commitment=document.commitment, data=document.data).on_conflict_do_nothing())
+
+
+def keep_closed(db: Connection, id: str, case: Case) -> None:
+    """What a closed case has come to; a replay from zero writes it anew."""
+    statement = upsert(closed).values(case=id, data=write_case(case))
+    db.execute(statement.on_conflict_do_update(index_elements=["case"], set_={"data": statement.excluded.data}))
 
 
 def read_note(engine: Engine, key: str) -> bytes | None:
