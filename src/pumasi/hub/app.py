@@ -65,7 +65,7 @@ def open_hub(home: Path) -> Hub:
     hub = Hub(
         settings,
         site,
-        Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds),
+        Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds, policy=settings.policy_text(home)),
         Mailbox(home / "mailbox.db"),
         KeyShares(home / "shares", site),
     )
