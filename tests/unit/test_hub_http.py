@@ -573,7 +573,7 @@ def test_the_running_hub_publishes_and_tidies_by_itself(live: Live) -> None:
     thread.start()
     try:
         site = hub.hub.site
-        assert site.wait_for(lambda: site.world.cases[book.case].state == "closed", 10)
+        assert site.wait_for(lambda: site.case(book.case).state == "closed", 10)
         assert site.wait_for(lambda: hub.hub.log.published == site.tree.size, 10)
     finally:
         server.should_exit = True

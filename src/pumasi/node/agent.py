@@ -59,9 +59,12 @@ class Agent:
         """Follow the log in one thread, act in this one."""
         follower = threading.Thread(target=self._forever, args=(self.follow, 0.0), daemon=True, name="follow")
         follower.start()
+        keeping = threading.Thread(target=self.node.site.keep_snapshots, args=(self.stop,), daemon=True, name="snapshots")
+        keeping.start()
         gossip = Gossip(self.node)
         threading.Thread(target=self._forever, args=(lambda: self._compare(gossip), 0.0), daemon=True, name="gossip").start()
         self._forever(self.act, PAUSE)
+        keeping.join(timeout=5)
         follower.join(timeout=0.5)  # it may be waiting for news for long, and may be cut off anywhere
 
     def _compare(self, gossip: Gossip) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import SystemRandom
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
@@ -29,6 +30,7 @@ from pumasi.store.document import Document
 from pumasi.store.snapshot import Snapshots, read_case, write_case
 
 SAMPLED = 256  # entries that a start from a snapshot compares with it
+TOGETHER = 500  # closed cases written down at once while replaying
 EVERY, OFTEN = 1000, 60.0  # entries, seconds between snapshots: what is replayed at a start, at most
 
 log = logging.getLogger("pumasi.store")
@@ -61,42 +63,48 @@ class Site:
 
     def _load(self) -> None:
         """Go on from the newest snapshot; without one that fits, replay everything."""
-        try:
-            self.world, self.tree = (self._snapshots and self._snapshots.load()) or (World(), Tree())
-            self._compare(range(self.tree.size))
-            self._replay()
-            self._compare_head()
-        except Tampered as error:
-            if self._snapshots is None or not self._snapshots.size:
-                raise
-            log.warning("%s: %s; replaying the whole log instead", self.id, error)
-            self._snapshots.forget()
-            self.world, self.tree = World(), Tree()
-            self._replay()
+        if self._snapshots is not None:
+            try:
+                found = self._snapshots.load()
+                if found is not None:
+                    self.world, self.tree = found
+                    self._compare(range(self.tree.size))
+                    self._replay()
+                    return
+            except (Refused, Tampered) as error:
+                log.warning("%s: %s; replaying the whole log instead", self.id, error)
+                self._snapshots.forget()
+        self.world, self.tree = World(), Tree()
+        self._replay()
 
     def _replay(self) -> None:
+        """Let follow what is on the disk behind the tree, and compare the whole with the newest checkpoint."""
+        ended: list[tuple[str, Case]] = []
         with self._reader.connect() as db:
             for (data,) in db.execute(select(entries.c.data).where(entries.c.index >= self.tree.size).order_by(entries.c.index)):
-                retired = self._fold(Entry(data))
-                if retired is not None:
-                    with self.engine.begin() as writing:
-                        keep_closed(writing, *retired)
+                ended += self._fold(Entry(data))
+                if len(ended) >= TOGETHER:
+                    self._keep_closed(ended)
+                    ended.clear()
+        self._keep_closed(ended)
+        newest = self.checkpoint()
+        head = parse_checkpoint(newest) if newest else None
+        if head is not None and head.size <= self.tree.size and self.tree.root(head.size) != head.root:
+            raise Tampered(f"the newest checkpoint that {self.id} keeps is not over the entries that it keeps")
+
+    def _keep_closed(self, ended: list[tuple[str, Case]]) -> None:
+        if ended:
+            with self.engine.begin() as db:
+                keep_closed(db, ended)
 
     def _compare(self, indexes: range) -> None:
         """That entries picked at random, and the last, are those of the tree. Asking all of a long log would take as long as hashing it."""
         picked = {*SystemRandom().sample(indexes, min(SAMPLED, len(indexes))), *indexes[-1:]}
         with self._reader.connect() as db:
             rows = list(db.execute(select(entries.c.index, entries.c.digest, entries.c.data).where(entries.c.index.in_(picked))))
-        fitting = [row for row in rows if leaf_hash(row.data) == self.tree.leaf(row.index) and sha256(row.data) == row.digest]
+        fitting = [index for index, digest, data in rows if leaf_hash(data) == self.tree.leaf(index) and sha256(data) == digest]
         if len(fitting) < len(picked):
             raise Tampered("the snapshot's tree is not that of the entries on the disk")
-
-    def _compare_head(self) -> None:
-        """That the newest checkpoint, which the log signed and this party checked, is over this very tree."""
-        newest = self.checkpoint()
-        head = parse_checkpoint(newest) if newest else None
-        if head is not None and head.size <= self.tree.size and self.tree.root(head.size) != head.root:
-            raise Tampered("the newest checkpoint is not over the entries of this copy")
 
     def instant(self) -> str:
         return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -173,9 +181,7 @@ class Site:
                 try:
                     index, entry = self.tree.size, Entry(item)
                     refuse_if(*door.refusals(body_of(entry.event)))  # at the door, not in the rules: old logs replay for ever
-                    retired = self._fold(entry)
-                    if retired is not None:
-                        keep_closed(db, *retired)
+                    keep_closed(db, self._fold(entry))
                     added[digest] = {"index": index, "digest": digest, "data": item}
                 except (Refused, Tampered) as error:
                     reasons = error.reasons
@@ -186,11 +192,11 @@ class Site:
             db.execute(insert(entries), list(added.values()))  # one statement: a batch costs one sync and little more
         return outcome
 
-    def _fold(self, entry: Entry) -> tuple[str, Case] | None:
-        """Let an entry follow; the id and the end of the case that it closed, if it did."""
+    def _fold(self, entry: Entry) -> list[tuple[str, Case]]:
+        """Let an entry follow; the case that it closed, if it did, which is the caller's to keep."""
         rules.apply(self.world, entry)
         self.tree.append(leaf_hash(entry.data))
-        return (entry.event.case, self.world.retire(entry.event.case)) if entry.event.type == "CaseClosed" else None
+        return [(entry.event.case, self.world.retire(entry.event.case))] if entry.event.type == "CaseClosed" else []
 
     def _index(self, db: Connection, digest: str) -> int | None:
         # as text: asked for every entry, and building the statement anew costs more than asking
@@ -226,24 +232,27 @@ class Site:
 
     def keep_snapshots(self, stop: threading.Event) -> None:
         """Write a snapshot whenever the log has grown by `EVERY` entries or for `OFTEN` seconds, and at the end; returns after `stop`."""
-        while not stop.is_set():
-            self.wait_for(lambda: stop.is_set() or self.tree.size >= self._kept_size + EVERY, OFTEN)
-            self.save_snapshot()
-
-    @property
-    def _kept_size(self) -> int:
-        return self._snapshots.size if self._snapshots else 0
-
-    def save_snapshot(self) -> None:
-        """Write down what is computed, if there is more than last time. A disk that refuses costs the next start time, nothing else."""
-        if self._snapshots is None or self.tree.size == self._kept_size:
+        if self._snapshots is None:
             return
+        done, since = True, monotonic()
+        while not stop.wait(1.0):
+            full = self.tree.size >= self._snapshots.size + EVERY
+            if (full and done) or monotonic() > since + OFTEN:
+                done, since = self.save_snapshot(), monotonic()
+        self.save_snapshot()
+        self._snapshots.close()
+
+    def save_snapshot(self) -> bool:
+        """Write down what is computed; False when that is not possible now, which costs the next start time and nothing else."""
+        if self._snapshots is None or self.tree.size == self._snapshots.size:
+            return True
         with self.changed:
             moment = self._snapshots.capture(self.world, self.tree)
         try:
-            self._snapshots.save(moment)
+            return self._snapshots.save(moment)
         except OSError as error:
             log.warning("%s: no snapshot could be written (%s); the next start replays more of the log", self.id, error.strerror)
+            return False
 
     # --- checkpoints, documents, notes ---
 
@@ -294,10 +303,12 @@ def keep_document(db: Connection, document: Document) -> None:
     db.execute(upsert(documents).values(commitment=document.commitment, data=document.data).on_conflict_do_nothing())
 
 
-def keep_closed(db: Connection, id: str, case: Case) -> None:
-    """What a closed case has come to; a replay from zero writes it anew."""
-    statement = upsert(closed).values(case=id, data=write_case(case))
-    db.execute(statement.on_conflict_do_update(index_elements=["case"], set_={"data": statement.excluded.data}))
+def keep_closed(db: Connection, ended: Sequence[tuple[str, Case]]) -> None:
+    """What closed cases have come to; a replay from zero writes it anew."""
+    if ended:
+        statement = upsert(closed)
+        statement = statement.on_conflict_do_update(index_elements=["case"], set_={"data": statement.excluded.data})
+        db.execute(statement, [{"case": id, "data": write_case(case)} for id, case in ended])
 
 
 def read_note(engine: Engine, key: str) -> bytes | None:
