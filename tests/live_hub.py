@@ -72,6 +72,10 @@ class DescribedBook(Casebook):
             dataset = Dataset.read({"hospital": hospital, "smallest_cell": 10, "tables": tables})
             self.say(ev.DatasetDescribed, hospital, case=CONSORTIUM, dataset=self.keep(dataset.plain()))
 
+    def now(self) -> str:
+        """Long before any machine's clock, because people's folders date what they say by that."""
+        return f"2020{super().now()[4:]}"
+
     def application(self, **changes: Any) -> str:
         return super().application(datasets={name: self.world.datasets[name] for name in self.hospitals}, **changes)
 

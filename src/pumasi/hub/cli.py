@@ -52,11 +52,12 @@ def serve(home: Home) -> None:
     import uvicorn
 
     from pumasi.hub.app import make_app, open_hub
+    from pumasi.hub.settings import load
     from pumasi.store.jsonlog import start_logging
 
+    settings = load(home)
     start_logging(home / "hub.log", "hub")
     hub = open_hub(home)
-    settings = hub.settings
     uvicorn.run(
         make_app(hub), host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2,
         ssl_certfile=home / "hub.crt", ssl_keyfile=home / "keys" / "tls.key", timeout_keep_alive=120, backlog=512,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -103,10 +102,11 @@ def enrol(
     from pumasi.kernel import event as ev
     from pumasi.kernel.event import CONSORTIUM
     from pumasi.node.app import open_node
+    from pumasi.store.card import read_card
 
     node = open_node(home)
-    person = json.loads(card.read_text(encoding="utf-8"))
-    node.site.record(ev.PersonEnrolled, case=CONSORTIUM, roles=role, **{key: person[key] for key in ("person", "key", "box")})
+    person = read_card(card)
+    node.site.record(ev.PersonEnrolled, case=CONSORTIUM, roles=role, **person)
     node.close()
 
 
@@ -117,6 +117,9 @@ def serve(home: Home) -> None:
     import signal
     import sys
 
+    from pumasi.node.settings import load
+
+    load(home)  # before a lock and a log are put into a folder that is no node's
     sys.modules["pandas"] = sys.modules["pyarrow"] = None  # type: ignore[assignment]  # duckdb would import both, and needs neither here
     from pumasi.kernel.errors import Invalid
     from pumasi.node.agent import Agent
