@@ -8,6 +8,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -37,6 +38,7 @@ ALIKE = {
 }
 
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 FINGERPRINT = re.compile("  ([0-9a-f]{4}-){3}[0-9a-f]{4}  ")
 
 
@@ -115,6 +117,14 @@ def test_on_every_stage_of_a_case(checker: Page) -> None:
     assert agreed(checker, running) == {"holds": len(stages)}
     closed = {step: Asked(play(until=step).bundle()) for step in stages[-3:]}
     assert agreed(checker, closed) == {"holds": 1, "broken": 2}
+
+
+def test_on_the_bundles_of_every_version(checker: Page) -> None:
+    bundles = sorted(GOLDEN.glob("*.json"))
+    asked = {file.stem: Asked(file.read_bytes()) for file in bundles}
+    asked |= {f"{file.stem}, policy": Asked(file.read_bytes(), file.with_suffix(".policy").read_bytes()) for file in bundles}
+    assert bundles
+    assert agreed(checker, asked) == {"holds": len(asked)}
 
 
 def test_on_cases_that_went_another_way(checker: Page) -> None:
