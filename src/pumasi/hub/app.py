@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: FastAPI must see the dependencies that the routes below define.
 
+import json
 import logging
 import threading
 import time
@@ -22,6 +23,7 @@ from starlette.exceptions import HTTPException
 from pumasi.hub import governance, papers
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
+from pumasi.hub.recovery import Recovery
 from pumasi.hub.settings import HubSettings, load
 from pumasi.hub.tasks import Mailbox
 from pumasi.kernel import event as ev
@@ -35,11 +37,12 @@ from pumasi.store.db import open_db
 from pumasi.store.document import Document
 from pumasi.store.site import Site, utc_now
 from pumasi.store.snapshot import Snapshots
+from pumasi.store.tail import Tail
 
 THREADS = 400  # every waiting node holds one; 70 hospitals with a few jobs each fit
 MAX_BODY = 32 << 20
 MAX_WAIT = 25.0
-STATUS = {"Refused": 409, "Invalid": 422, "NotFound": 404, "Tampered": 401}
+STATUS = {"Refused": 409, "Invalid": 422, "NotFound": 404, "Tampered": 401, "Recovering": 503}
 
 log = logging.getLogger("pumasi.hub")
 
@@ -55,6 +58,10 @@ class Hub:
     shares: KeyShares
     started: float = field(default_factory=time.monotonic)
     heard: dict[str, float] = field(default_factory=dict)  # when each party last asked for something
+    recovery: Recovery = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recovery = Recovery(self.log)
 
 
 def open_hub(home: Path) -> Hub:
@@ -90,7 +97,8 @@ def make_app(hub: Hub) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        hub.log.start()
+        if not hub.recovery.pending:
+            hub.log.start()
         stop = threading.Event()
         threading.Thread(target=_tidy_forever, args=(hub, stop), daemon=True, name="tidy").start()
         keeping = threading.Thread(target=hub.site.keep_snapshots, args=(stop,), daemon=True, name="snapshots")
@@ -100,7 +108,10 @@ def make_app(hub: Hub) -> FastAPI:
         keeping.join(timeout=5)
         hub.log.stop()
 
-    app = FastAPI(title="Pumasi hub", lifespan=lifespan, docs_url=None, redoc_url=None)
+    def ready(request: Request) -> None:
+        hub.recovery.admit(request.method, request.url.path)
+
+    app = FastAPI(title="Pumasi hub", lifespan=lifespan, docs_url=None, redoc_url=None, dependencies=[Depends(ready)])
     for kind in (PumasiError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _explain)
     _log_routes(app, hub)
@@ -125,7 +136,10 @@ def _explain(_: Request, error: Exception) -> Response:
 def _tidy_forever(hub: Hub, stop: threading.Event) -> None:
     while not stop.wait(0.1):
         try:
-            governance.tidy(hub.log, hub.shares.destroy)
+            if hub.recovery.pending:
+                hub.recovery.look()
+            else:
+                governance.tidy(hub.log, hub.shares.destroy)
         except Exception:
             log.exception("the hub could not finish a case; it tries again")
 
@@ -184,6 +198,8 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
     @app.get("/log")
     def read(start: Index, seen: Index = 0, wait: Seconds = 0) -> dict[str, Any]:
         site = hub.site
+        if hub.recovery.pending:
+            return {"entries": [b64(data) for data in site.entries(start, start + 2000)], "checkpoint": None, "wanted": site.tree.size}
         if site.wait_for(lambda: site.tree.size > start or hub.log.published > seen, min(wait, MAX_WAIT)) and wait:
             time.sleep(hub.log.gather)  # what comes at the same time goes in one answer
         return {"entries": [b64(data) for data in site.entries(start, start + 2000)], "checkpoint": hub.log.newest()}
@@ -228,6 +244,15 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
     @app.get("/gossip")
     def heads() -> dict[str, str]:
         return dict(shown)
+
+    @app.put("/recovery")
+    def give_back(caller: Signed) -> dict[str, int]:
+        """A hospital gives back what a hub that was restored from a backup lacks of the log."""
+        try:
+            tail = Tail.read(json.loads(caller.body))
+        except ValueError as error:
+            raise Invalid("the body of this request must be JSON") from error
+        return {"size": hub.recovery.take(caller.id, tail)}
 
     @app.post("/admissions")
     def admit(caller: Signed) -> dict[str, bool]:

@@ -24,10 +24,13 @@ from pumasi.ledger import note
 from pumasi.node import permits
 from pumasi.node.airlock import release
 from pumasi.node.app import Node
+from pumasi.node.comeback import Comeback
+from pumasi.node.courier import News
 from pumasi.node.gossip import Gossip
 from pumasi.node.jobs.desk import JobDesk
 from pumasi.node.outgoing import SignedEvent
 from pumasi.node.workspace.keeper import Keeper
+from pumasi.store.tail import tail_of
 
 # Which field of an event commits to a document that the other parties need.
 DOCUMENT = {"PermitIssued": "permit", "WorkspaceOpened": "manifest", "WorkspaceDestroyed": "certificate", "DatasetDescribed": "dataset"}
@@ -50,6 +53,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         self.keeper = Keeper(self.node)
+        self.comeback = Comeback(self.node)
         self.desk = JobDesk(self.node, self.keeper, self.stop)
         newest = self.node.site.checkpoint()
         self._seen = note.parse_checkpoint(newest).size if newest else 0
@@ -69,7 +73,7 @@ class Agent:
 
     def _compare(self, gossip: Gossip) -> None:
         self.stop.wait(GOSSIP_PAUSE)
-        if not self.stop.is_set():
+        if not self.stop.is_set() and not self.comeback.pending:  # what it had shown before its backup is still there to be read
             gossip.step()
 
     def _forever(self, step: Callable[[], None], pause: float) -> None:
@@ -101,8 +105,28 @@ class Agent:
             if reasons:
                 site.note(f"evidence|{site.tree.size}", f"{news.checkpoint or ''}\n{b64(data)}\n".encode())
                 raise Tampered("the hub sequenced an event that the rules refuse; this node does not cosign it", *reasons)
-        if news.checkpoint is not None:
+        if news.wanted is not None:
+            self._give_back(news.wanted)
+        if news.checkpoint is not None and (not self.comeback.pending or self._came_back(news)):
             self._cosign(news.checkpoint)
+
+    def _came_back(self, news: News) -> bool:
+        """Whether a node that was restored has caught up; it goes on at once while there is more to fetch."""
+        assert news.checkpoint is not None  # asked of a checkpoint alone
+        done = not news.entries and self.comeback.step(news.checkpoint)
+        if done:
+            self._awaited = self.node.site.last_logged()
+        elif not news.entries:
+            self.stop.wait(PAUSE)
+        return done
+
+    def _give_back(self, start: int) -> None:
+        """A hub that was restored asks for what it had sequenced after its backup."""
+        tail = tail_of(self.node.site, start)
+        if tail is not None:
+            self.node.courier.give_back(tail)
+        if tail is None or not tail.entries:
+            self.stop.wait(PAUSE)
 
     def _cosign(self, text: str) -> None:
         site, checkpoint = self.node.site, note.parse_checkpoint(text)
@@ -129,6 +153,8 @@ class Agent:
 
     def act(self) -> None:
         """Everything that is due here now, each by its own function; sending first, so that nothing is decided twice."""
+        if self.comeback.pending:
+            return  # it may have signed more than its backup knows
         self.send_recorded()
         if self._awaited and self.node.site.index_of(self._awaited) is None:
             return  # the own copy lags behind: what is due is about to change
@@ -211,6 +237,9 @@ class Agent:
                 continue
             everywhere = job.outputs == {here.output} and permit.state == "open"
             unsent = here.state == "released" and self.node.site.noted(f"sent|{id}|{job_id}") is None
+            if unsent and self.comeback.output_lost(id, job_id):
+                self.node.site.note(f"sent|{id}|{job_id}", b"lost")  # it went out before, or never will
+                continue
             if unsent or (here.state == "under review" and everywhere and release.reviewed(permit, here)):
                 box = self.desk.applicant_box(id, job)
                 release.release(self.node.site, self.node.courier, case=id, job=job_id, applicant_box=box)
@@ -220,6 +249,10 @@ class Agent:
     def end_permit(self, id: str, case: Case, permit: PermitCase) -> None:
         """At the end of its last day a permit ends by the node's own clock, with or without the hub."""
         if permit.state not in ("in force", "open"):
+            return
+        if self.comeback.lost(id, permit):
+            log.error("case %s: the workspace was lost: this node was restored from a backup, which holds no workspace and no key", id[:8])
+            self.node.site.record(ev.PermitEnded, case=id, hospital=permit.hospital, reason="lost")
             return
         if seoul_day(self.node.site.now()) > self.keeper.permit(id, permit).valid_until:
             self.node.site.record(ev.PermitEnded, case=id, hospital=permit.hospital, reason="expired")
