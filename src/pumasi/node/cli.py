@@ -141,6 +141,65 @@ def serve(home: Home) -> None:
 
 
 @app.command()
+def backup(
+    home: Home,
+    to: Annotated[Path, typer.Option(help="A new file, or a folder that gets one named after the time.")],
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Put the signing keys in, encrypted under a passphrase.")] = False,
+    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="In a folder: remove all but this many of the newest.")] = None,
+) -> None:
+    """Back up log, documents and settings, also while serving. No key of a permit is ever in it."""
+    from datetime import UTC, datetime
+
+    from pumasi.node.settings import load
+    from pumasi.store import backup as store
+
+    now, name = datetime.now(UTC), load(home).name
+    passphrase = store.passphrase_from(passphrase_file, _new_passphrase) if with_keys else None
+    file = store.place(to, "node", now)
+    typer.echo(store.told(store.back_up(home, store.NODE, file, name=name, now=now, passphrase=passphrase), file))
+    if keep is not None and to.is_dir():
+        store.thin(to, "node", keep=keep)
+
+
+def _new_passphrase() -> str:
+    return str(typer.prompt("Passphrase for the keys", hide_input=True, confirmation_prompt=True))
+
+
+@app.command()
+def restore(
+    home: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    source: Annotated[Path, typer.Option("--from", help="A backup.")],
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Take the signing keys out of it.")] = False,
+    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
+) -> None:
+    """Make a node from its backup. It signs nothing until it has caught up; its workspaces are lost."""
+    from datetime import UTC, datetime
+
+    from pumasi.store import backup as store
+
+    ask = lambda: str(typer.prompt("Passphrase for the keys", hide_input=True))  # noqa: E731
+    passphrase = store.passphrase_from(passphrase_file, ask) if with_keys else None
+    manifest = store.restore(home, store.NODE, source, now=datetime.now(UTC), passphrase=passphrase)
+    typer.echo(f"{manifest.name} as of {manifest.made_at}, with {manifest.size} entries of the log, is at {home}.")
+    for path in store.missing_keys(home, store.NODE):
+        typer.echo(f"Still missing: {home / path}, from where you keep your keys (mode 0600).")
+    typer.echo("Make sure that the node it was made from is off, for ever; then `pumasi node serve`.")
+
+
+@app.command()
+def check(home: Home) -> None:
+    """Replay this copy of the log from its first entry: every signature, every rule, every hash. A start from a snapshot only samples."""
+    from pumasi.kernel.envelope import Keys
+    from pumasi.node.settings import load
+    from pumasi.store.check import check as check_log
+
+    keys = Keys.from_text((home / "keys" / "node.key").read_text())
+    for line in check_log(home / "node.db", id=load(home).name, keys=keys, snapshot=home / "snapshot"):
+        typer.echo(line)
+
+
+@app.command()
 def probe(script: Annotated[Path, typer.Argument(help="A Python script.")]) -> None:
     """Run a script in the very sandbox that a job gets, and print what it could do."""
     from pumasi.node.jobs.probe import probe as run_probe

@@ -19,9 +19,14 @@ from pumasi.node.workspace import vault
 from pumasi.node.workspace.extract import extract
 from pumasi.store.custody import FileCustodian, workspace_key
 from pumasi.store.document import Document
+from pumasi.store.site import CAME_BACK
 
 OWN_HALF = b"pumasi/workspace-share/v1"
 PSEUDONYMS = b"pumasi/pseudonym/v1"
+LOST = (
+    "this node was restored from a backup, which holds neither workspaces nor their keys: there was nothing here to destroy; "
+    "what the machine that was backed up still holds is not covered"
+)
 
 
 class Keeper:
@@ -72,10 +77,19 @@ class Keeper:
         wanted = {name: agreed[name] for name in sorted(columns)}
         return vault.frame_parts(self._node.workspace(case), self._key(case, event.permit), table=table, columns=wanted)
 
+    def _lost(self, case: str) -> bool:
+        """Whether key and workspace stayed behind when this node was restored; written down, as destroying leaves traces of its own."""
+        site, folder = self._node.site, self._node.workspace(case)
+        traces = folder.exists() or folder.with_name(f"{case}.destroyed").exists() or self._node.custody_path(case).exists()
+        if site.noted(CAME_BACK) is not None and not traces:
+            site.note(f"lost|{case}", b"1")
+        return site.noted(f"lost|{case}") is not None
+
     def destroy(self, case: str, found: Case, here: PermitCase) -> Document:
         """Destroy key, workspace, held outputs and all that jobs left; the signed certificate. May be called again after a crash."""
         assert here.event is not None  # only an issued permit ends
         site, permit = self._node.site, self.permit(case, here)
+        lost = self._lost(case)
         gone = vault.destroy(self._node.workspace(case), self._node.custodian(case))
         self._shares.pop(case, None)
         site.forget(f"output|{case}|")
@@ -85,6 +99,8 @@ class Keeper:
             if (there := job.at.get(here.hospital)) and there.output and there.state == "released"
         )
         fields = {key: getattr(gone, key) for key in ("objects", "bytes", "algorithm", "method", "attempts", "failures", "residual")}
+        if lost:
+            fields["method"] = LOST
         certificate = Certificate.read(
             {
                 "case": case,
