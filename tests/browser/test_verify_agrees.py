@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 from playwright.sync_api import Page
 
+from pumasi.kernel import codes
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import sign
 from pumasi.ledger import note, verify
@@ -313,6 +314,21 @@ def test_the_tables_are_those_of_the_command(checker: Page) -> None:
     assert {role: tuple(words) for role, words in checker.evaluate("BOARDS").items()} == verify.BOARDS
     fields = checker.evaluate("Object.fromEntries(Object.entries(EVENTS).map(([name, fields]) => [name, Object.keys(fields)]))")
     assert {name: set(names) for name, names in fields.items()} == {name: set(names) for name, names in verify.EVENTS.items()}
+
+
+CLOSED_LISTS = {
+    "PURPOSE": codes.Purpose, "MEMBER_KIND": codes.MemberKind, "ROLE": codes.Role, "EVENTS.VoteCommitted.board": codes.Board,
+    "EVENTS.VoteOpened.board": codes.Board, "EVENTS.VoteOpened.decision": codes.Decision, "EVENTS.IrbDecided.decision": codes.IrbDecision,
+    "COLUMN_CLASS": codes.ColumnClass, "AGREED_COLUMN.kind": codes.ColumnKind, "KEEP": codes.Keep, "ANALYSIS": codes.AnalysisKind,
+    "RELEASE_RULE": codes.ReleaseRule, "EVENTS.PermitEnded.reason": codes.EndReason, "FAILURE": codes.FailReason,
+    "LEGAL_BASIS": codes.LegalBasis,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", CLOSED_LISTS)
+def test_the_closed_lists_are_those_of_the_kernel(checker: Page, shape: str) -> None:
+    known = sorted({code for closed in CLOSED_LISTS.values() for code in get_args(closed)})
+    assert set(checker.evaluate(f"(codes) => codes.filter({shape})", known)) == set(get_args(CLOSED_LISTS[shape]))
 
 
 @pytest.mark.parametrize(
