@@ -123,8 +123,8 @@ def restore(
 @app.command()
 def check(home: Home) -> None:
     """Replay this copy of the log from its first entry: every signature, every rule, every hash. A start from a snapshot only samples."""
-    from pumasi.kernel.envelope import Keys
     from pumasi.hub.settings import load
+    from pumasi.kernel.envelope import Keys
     from pumasi.store.check import check as check_log
 
     keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
