@@ -40,6 +40,16 @@ def published(folder: Path, size: int) -> TileStore:
     return store
 
 
+def changed(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4] ^= 1  # in a checkpoint: in the root
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-32])
+
+
 # --- the layout
 
 
@@ -239,17 +249,15 @@ def test_a_stranger_among_the_bundles_is_named(tmp_path: Path) -> None:
         TileStore(tmp_path)
 
 
+@pytest.mark.parametrize("damage", [changed, cut, Path.unlink], ids=["changed", "cut", "removed"])
+def test_a_partial_tile_above_the_lowest_is_made_again_at_opening(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    published(tmp_path, 600)
+    damage(tmp_path / "tile/1/000.p/2")
+    TileStore(tmp_path)
+    assert verify_copy(tmp_path).size == 600
+
+
 # --- copies
-
-
-def changed(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 4] ^= 1  # in a checkpoint: in the root
-    path.write_bytes(data)
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-32])
 
 
 @pytest.mark.parametrize("damage", [changed, cut, Path.unlink], ids=["changed", "cut", "removed"])
