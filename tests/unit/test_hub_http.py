@@ -58,6 +58,7 @@ SIGNED_ROUTES = [
     ("GET", f"/jobs/{'0' * 32}/q0r1"),
     ("DELETE", f"/jobs/{'0' * 32}"),
     ("PUT", "/gossip"),
+    ("PUT", "/recovery"),
 ]
 
 
@@ -355,7 +356,7 @@ def test_the_bundle_is_one_that_the_verifier_accepts(live: Live, capsys: pytest.
 
 
 def test_a_key_share_goes_to_the_hospitals_node_alone(live: Live) -> None:
-    book = play(until="opened")
+    book = play(until="issued")
     hub = live(book)
     first = book.hospitals[0]
     assert hub.node(first).courier.key_share(book.case)
