@@ -230,8 +230,10 @@ def _growth(folder: Path, stream: Stream) -> list[Row]:
     for case, unit in (("append one entry, durable", "ms"), ("inclusion proof", "us"), ("consistency proof", "us"), ("bundle", "bytes")):
         first = measured[SIZES[0]][case]
         found += [_row(f"{case} at {size:,} entries / at 1,000", unit, measured[size][case], first) for size in SIZES]
-    restart = "restart of a hub"
-    found += [_row(f"{restart} at {size:,} entries / reading them", "s", measured[size][restart], measured[size]["read"]) for size in SIZES]
+    for restart in ("restart of a hub", "restart that replays the whole log"):
+        found += [
+            _row(f"{restart} at {size:,} entries / reading them", "s", measured[size][restart], measured[size]["read"]) for size in SIZES
+        ]
     return found
 
 
@@ -244,20 +246,29 @@ def _costs(folder: Path, stream: Stream, size: int) -> dict[str, float]:
         db.executemany('INSERT INTO entries ("index", digest, data) VALUES (?, ?, ?)', rows_)
     read = _seconds(lambda: _read(home))
     opened: list[Site] = []
-    restart = _seconds(lambda: opened.append(open_sequencer(home, stream).site))
-    site = opened[0]
+
+    def start() -> None:
+        opened.append(open_sequencer(home, stream).site)
+
+    replayed = _seconds(start)
+    assert opened[0].save_snapshot()
+    restarted = _seconds(start)
+    site = opened[1]
+    assert site.tree.size == size
     following = stream.log[size : size + 40]
     append = _seconds(lambda: [site.extend([data]) for data in following]) / len(following)
     tree = site.tree
     assert tree.size == size + len(following) and [stream.log[i] for i in (0, size)] == [site.entries(i, i + 1)[0] for i in (0, size)]
-    site.engine.dispose()
+    for other in opened:
+        other.engine.dispose()
     places = [size * k // 97 for k in range(1, 97)]
     return {
         "append one entry, durable": append * 1e3,
         "inclusion proof": _seconds(lambda: [tree.inclusion_proof(i, size) for i in places], best_of=5) / len(places) * 1e6,
         "consistency proof": _seconds(lambda: [tree.consistency_proof(i, size) for i in places], best_of=5) / len(places) * 1e6,
         "bundle": len(_bundle(stream, size)),
-        "restart of a hub": restart,
+        "restart of a hub": restarted,
+        "restart that replays the whole log": replayed,
         "read": read,
     }
 
