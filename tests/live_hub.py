@@ -28,15 +28,18 @@ from pumasi.hub.app import Hub, make_app
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.tasks import Mailbox
+from pumasi.kernel import event as ev
+from pumasi.kernel import rules
 from pumasi.kernel.envelope import Keys, b64
-from pumasi.kernel.event import Entry
+from pumasi.kernel.event import CONSORTIUM, Entry
+from pumasi.kernel.study import Dataset
 from pumasi.node import settings as node_settings
 from pumasi.node.app import Node, table_sources
 from pumasi.node.courier import Courier
 from pumasi.store.db import open_db, outbox
 from pumasi.store.document import Document
 from pumasi.store.site import Site, keep_document
-from tests.casebook import COORDINATOR, ORIGIN, START, Casebook
+from tests.casebook import COORDINATOR, HOSPITALS, ORIGIN, START, Casebook
 
 
 @dataclass
@@ -47,6 +50,36 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.time
+
+
+CSV = "patient_no,name,age,birth_date,death14\n" + "".join(
+    f"p{number},MARKER-{number},{40 + number % 50},19{20 + number % 70}-05-01,{number % 3 == 0:d}\n" for number in range(200)
+)
+
+
+class DescribedBook(Casebook):
+    """A casebook whose hospitals describe tables like CSV, so that their nodes can write permits."""
+
+    def datasets(self) -> None:
+        many = {"kind": "number", "spread": "many", "levels": []}
+        columns = {
+            "age": many,
+            "birth_date": {"kind": "date", "spread": "many", "levels": []},
+            "death14": {"kind": "number", "spread": "one-or-two", "levels": ["0", "1"]},
+        }
+        for hospital in HOSPITALS:
+            tables = {"patients": {"person": "patient_no", "columns": columns}}
+            dataset = Dataset.read({"hospital": hospital, "smallest_cell": 10, "tables": tables})
+            self.say(ev.DatasetDescribed, hospital, case=CONSORTIUM, dataset=self.keep(dataset.plain()))
+
+    def application(self, **changes: Any) -> str:
+        return super().application(datasets={name: self.world.datasets[name] for name in self.hospitals}, **changes)
+
+    def hear(self, entries: list[bytes]) -> None:
+        """Take in what others said behind the book's own entries."""
+        for data in entries:
+            rules.apply(self.world, Entry(data))
+            self.append_raw(data)
 
 
 class Server:

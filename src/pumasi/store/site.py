@@ -93,6 +93,12 @@ class Site:
             state = "refused" if refused else "logged"
             db.execute(update(outbox).where(outbox.c.id == id).values(state=state, reasons="\n".join(refused)))
 
+    def last_logged(self) -> str:
+        """The digest of this party's newest event that the log has taken, which its own copy may not hold yet; "" before the first."""
+        with self._reader.connect() as db:
+            query = select(outbox.c.digest).where(outbox.c.state == "logged").order_by(outbox.c.id.desc()).limit(1)
+            return db.execute(query).scalar() or ""
+
     # --- the shared log ---
 
     def extend(self, data: Sequence[bytes]) -> list[list[str]]:
