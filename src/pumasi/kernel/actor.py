@@ -44,4 +44,8 @@ MAY: dict[str, Who] = {
     "WorkspaceDestroyed": "hospital",
     "KeyShareDestroyed": "coordinator",
     "CaseClosed": "coordinator",
+    "DeletionPending": "hospital",
+    "ReversalAsked": "steward",
+    "ReversalAgreed": "coordinator",
+    "ShareCertified": "coordinator",
 }

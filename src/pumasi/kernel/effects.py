@@ -85,7 +85,7 @@ def _do_application_moves(world: World, event: Any) -> None:
         for permit in case.permits.values():
             permit.state = PERMIT.get((permit.state, event.type), permit.state)
             if permit.state == "ended" and permit.ended is None:
-                permit.ended = "done"
+                permit.ended, permit.ended_at = "done", event.at
 
 
 def _do_vote_committed(world: World, event: ev.VoteCommitted) -> None:
@@ -106,8 +106,22 @@ def _do_permit_moves(world: World, event: Any) -> None:
     if event.type == "PermitIssued":
         permit.event = event
     if event.type == "PermitEnded":
-        permit.ended = event.reason
-    permit.share_destroyed = permit.share_destroyed or event.type == "KeyShareDestroyed"
+        permit.ended, permit.ended_at = event.reason, event.at
+    permit.workspace = permit.workspace or event.type == "WorkspaceOpened"
+    permit.share_destroyed = permit.share_destroyed or event.type in ("KeyShareDestroyed", "ShareCertified")
+
+
+def _do_deletion_pending(world: World, event: ev.DeletionPending) -> None:
+    _do_permit_moves(world, event)
+    permit_of(world, event).until = event.until
+
+
+def _do_reversal_agreed(world: World, event: ev.ReversalAgreed) -> None:
+    """Open again, as if it had not ended; a study that was done goes on."""
+    _do_permit_moves(world, event)
+    case, permit = world.cases[event.case], permit_of(world, event)
+    case.state = APPLICATION[(case.state, event.type)]
+    permit.ended = permit.ended_at = permit.until = None
 
 
 def _do_job_submitted(world: World, event: ev.JobSubmitted) -> None:
@@ -148,4 +162,8 @@ EFFECTS: dict[str, Callable[[World, Any], None]] = {
     "WorkspaceDestroyed": _do_permit_moves,
     "KeyShareDestroyed": _do_permit_moves,
     "CaseClosed": _do_application_moves,
+    "DeletionPending": _do_deletion_pending,
+    "ReversalAsked": _do_permit_moves,
+    "ReversalAgreed": _do_reversal_agreed,
+    "ShareCertified": _do_permit_moves,
 }

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from pumasi.kernel.errors import Tampered
 
-Kind = Literal["event", "permit", "job", "handshake", "request", "certificate"]
+Kind = Literal["event", "permit", "job", "handshake", "request", "certificate", "share-certificate"]
 
 
 def canonical(value: Any) -> bytes:

@@ -175,6 +175,34 @@ class KeyShareDestroyed(_Event):
     hospital: MemberId
 
 
+class DeletionPending(_Event):
+    """The workspace is unusable from now on; after `until` the hospital destroys it."""
+
+    type: Literal["DeletionPending"] = "DeletionPending"
+    until: Instant
+
+
+class ReversalAsked(_Event):
+    """The hospital's steward wants a pending deletion to be reversed; alone this changes nothing."""
+
+    type: Literal["ReversalAsked"] = "ReversalAsked"
+
+
+class ReversalAgreed(_Event):
+    """The coordinating body agrees with the steward: the workspace is open again."""
+
+    type: Literal["ReversalAgreed"] = "ReversalAgreed"
+    hospital: MemberId
+
+
+class ShareCertified(_Event):
+    """The coordinating body has destroyed its key share, and signs how. Older logs say KeyShareDestroyed, without a certificate."""
+
+    type: Literal["ShareCertified"] = "ShareCertified"
+    hospital: MemberId
+    certificate: Hash
+
+
 class CaseClosed(_Event):
     type: Literal["CaseClosed"] = "CaseClosed"
     events: int = Field(ge=1)  # events of this case before this one
@@ -185,7 +213,8 @@ Event = Annotated[
     LogFounded | MemberApplied | MemberAdmitted | PersonEnrolled | DatasetDescribed
     | ApplicationSubmitted | ApplicationWithdrawn | VoteCommitted | VoteOpened | IrbDecided | PermitAuthorised
     | PermitIssued | WorkspaceOpened | JobSubmitted | OutputSealed | JobFailed | Released
-    | StudyDone | PermitEnded | WorkspaceDestroyed | KeyShareDestroyed | CaseClosed,
+    | StudyDone | PermitEnded | WorkspaceDestroyed | KeyShareDestroyed | CaseClosed
+    | DeletionPending | ReversalAsked | ReversalAgreed | ShareCertified,
     Field(discriminator="type"),
 ]  # fmt: skip
 _events: TypeAdapter[Event] = TypeAdapter(Event)

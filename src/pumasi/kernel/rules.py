@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pumasi.kernel import door
+from pumasi.kernel import deletion, door
 from pumasi.kernel import event as ev
 from pumasi.kernel.actor import MAY
 from pumasi.kernel.codes import MEDICAL, Role
@@ -339,7 +339,7 @@ def _permit_ended(world: World, event: ev.PermitEnded) -> Reasons:
 def _destroyed(world: World, event: Any) -> Reasons:
     permit = permit_of(world, event)
     move(PERMIT, permit.state, event.type, f"the permit of {permit.hospital}")
-    already = event.type == "KeyShareDestroyed" and permit.share_destroyed
+    already = event.type != "WorkspaceDestroyed" and permit.share_destroyed
     return ["the coordinating body's key share is destroyed already" if already else None]
 
 
@@ -380,4 +380,8 @@ _CHECKS: dict[str, Callable[[World, Any], Reasons]] = {
     "WorkspaceDestroyed": _destroyed,
     "KeyShareDestroyed": _destroyed,
     "CaseClosed": _case_closed,
+    "DeletionPending": deletion.pending,
+    "ReversalAsked": deletion.reversal,
+    "ReversalAgreed": deletion.reversal,
+    "ShareCertified": _destroyed,
 }

@@ -92,6 +92,9 @@ class PermitCase:
     event: PermitIssued | None = None
     share_destroyed: bool = False
     ended: EndReason | None = None
+    ended_at: str | None = None  # as the author of the event that ended it wrote
+    workspace: bool = False  # whether one was opened
+    until: str | None = None  # when a pending deletion becomes final
 
     @property
     def release(self) -> ReleaseRule:

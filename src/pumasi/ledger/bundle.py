@@ -24,6 +24,7 @@ OPENED = {
     "WorkspaceOpened": "manifest",
     "JobSubmitted": "document",
     "WorkspaceDestroyed": "certificate",
+    "ShareCertified": "certificate",
 }
 
 

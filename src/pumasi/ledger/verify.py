@@ -17,7 +17,8 @@ Exit code 0: everything holds. 1: something was changed, is missing or breaks a 
 #     an unbroken chain per author and case; votes were committed blind, opened at the quorum and sufficed; permits followed approvals,
 #     jobs permits, outputs jobs, releases two checkers; at the end keys and workspaces were destroyed and the closing event's counts fit.
 #  6. Documents. Each is the one committed to, is signed by the right party, and says what its event says; a permit covers no more than
-#     the application, a workspace and an answered job no more than the permit; a certificate of deletion reports no failure.
+#     the application, a workspace and an answered job no more than the permit; a certificate of deletion, of the hospital or of the
+#     coordinating body, reports no failure and nothing left. Deletions of older logs have no second certificate; both forms are checked.
 #  7. The verdict, in sentences: what is proven, what is not.
 #
 # The rules are those that the hub, the nodes and the cosigners replay (pumasi.kernel.rules); what they refuse is refused here, except
@@ -39,7 +40,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -256,6 +257,10 @@ EVENTS: dict[str, Fields] = {
     "WorkspaceDestroyed": {"certificate": HASH},
     "KeyShareDestroyed": {"hospital": MEMBER},
     "CaseClosed": {"events": ONE_UP, "consortium": ONE_UP},
+    "DeletionPending": {"until": INSTANT},
+    "ReversalAsked": {},
+    "ReversalAgreed": {"hospital": MEMBER},
+    "ShareCertified": {"hospital": MEMBER, "certificate": HASH},
 }  # fmt: skip
 
 APPLICATION: Fields = {
@@ -297,6 +302,18 @@ QUESTIONS: dict[str, Fields] = {
 CERTIFICATE: Fields = {
     "case": ID, "hospital": MEMBER, "permit": HASH, "legal_basis": LEGAL_BASIS, "algorithm": LINE, "method": LINE, "objects": COUNT,
     "bytes": COUNT, "attempts": ONE_UP, "failures": COUNT, "residual": COUNT, "released": many(HASH), "not_covered": many(LINE),
+    "at": INSTANT,
+}  # fmt: skip
+BACKUPS = many(record({"what": LINE, "until": DAY}))
+CERTIFICATE_V2: Fields = {
+    "version": lambda value: value == 2, "case": ID, "hospital": MEMBER, "permit": HASH, "legal_basis": LEGAL_BASIS,
+    "manifest": optional(HASH), "objects": COUNT, "bytes": COUNT, "algorithm": LINE, "method": LINE, "attempts": ONE_UP,
+    "failures": COUNT,
+    "purged": many(record({"what": one_of("workspace", "scratch", "held-outputs"), "removed": COUNT, "residual": COUNT}), least=1),
+    "backups": BACKUPS, "released": many(HASH), "not_covered": many(LINE), "unprovable": LINE, "at": INSTANT,
+}  # fmt: skip
+SHARE_CERTIFICATE: Fields = {
+    "case": ID, "hospital": MEMBER, "permit": HASH, "method": LINE, "attempts": ONE_UP, "failures": COUNT, "backups": BACKUPS,
     "at": INSTANT,
 }  # fmt: skip
 
@@ -479,9 +496,11 @@ MAY = {
     "PermitIssued": "hospital", "WorkspaceOpened": "hospital", "JobSubmitted": "applicant", "OutputSealed": "hospital",
     "JobFailed": "hospital", "Released": "hospital", "StudyDone": "applicant", "PermitEnded": "steward or hospital",
     "WorkspaceDestroyed": "hospital", "KeyShareDestroyed": "coordinator", "CaseClosed": "coordinator",
+    "DeletionPending": "hospital", "ReversalAsked": "steward", "ReversalAgreed": "coordinator", "ShareCertified": "coordinator",
 }  # fmt: skip
 CASE_MOVES = {
     ("submitted", "ApplicationWithdrawn"): "withdrawn", ("submitted", "StudyDone"): "done",
+    ("submitted", "ReversalAgreed"): "submitted", ("done", "ReversalAgreed"): "submitted",
     ("withdrawn", "CaseClosed"): "closed", ("done", "CaseClosed"): "closed",
 }  # fmt: skip
 PERMIT_MOVES = {
@@ -490,7 +509,13 @@ PERMIT_MOVES = {
     ("in force", "WorkspaceOpened"): "open", ("open", "OutputSealed"): "open", ("open", "Released"): "open",
     ("in force", "PermitEnded"): "ended", ("open", "PermitEnded"): "ended",
     ("ended", "KeyShareDestroyed"): "ended", ("ended", "WorkspaceDestroyed"): "destroyed", ("destroyed", "KeyShareDestroyed"): "destroyed",
+    ("ended", "DeletionPending"): "deletion pending", ("deletion pending", "ReversalAsked"): "reversal asked",
+    ("reversal asked", "ReversalAgreed"): "open", ("deletion pending", "WorkspaceDestroyed"): "destroyed",
+    ("reversal asked", "WorkspaceDestroyed"): "destroyed", ("ended", "ShareCertified"): "ended",
+    ("deletion pending", "ShareCertified"): "deletion pending", ("reversal asked", "ShareCertified"): "reversal asked",
+    ("destroyed", "ShareCertified"): "destroyed",
 }  # fmt: skip
+LONGEST_GRACE = timedelta(days=31)  # of a pending deletion
 AT_THE_END = {"in review": "lapsed", "authorised": "lapsed", "in force": "ended", "open": "ended"}  # StudyDone, ApplicationWithdrawn
 OUTPUT_MOVES = {
     ("running", "OutputSealed"): "under review", ("running", "JobFailed"): "failed", ("under review", "JobFailed"): "failed",
@@ -562,8 +587,13 @@ class Side:
     issued: dict[str, Any] = field(default_factory=dict)  # the event
     permit: dict[str, Any] = field(default_factory=dict)  # the document
     manifest: dict[str, Any] = field(default_factory=dict)
+    manifest_commitment: str | None = None
     released: dict[str, list[str]] = field(default_factory=dict)  # digest -> reviewers
     share_destroyed: bool = False
+    expired: bool = False
+    until: str = ""  # when a pending deletion becomes final
+    certificate: dict[str, Any] = field(default_factory=dict)  # the hospital's
+    share_certificate: dict[str, Any] = field(default_factory=dict)  # the coordinating body's; older logs have none
 
 
 @dataclass
@@ -843,7 +873,7 @@ class History:
                 "the workspace holds columns that the permit does not name",
             ),
         )
-        side.state, side.manifest = "open", manifest
+        side.state, side.manifest, side.manifest_commitment = "open", manifest, event["manifest"]
 
     def is_about(self, document: dict[str, Any], hospital: str) -> tuple[bool, str]:
         fits = (self.case, hospital, self.sides[hospital].issued["permit"]) == tuple(
@@ -921,28 +951,73 @@ class History:
         _, side = self.moving(event)
         revoking = event["author"] in self.people
         need((revoking == (event["reason"] == "revoked"), "a steward revokes; a node ends a permit that expired"))
-        side.state = "ended"
+        side.state, side.expired = "ended", event["reason"] == "expired"
+
+    def on_DeletionPending(self, event: dict[str, Any]) -> None:
+        _, side = self.moving(event)
+        need(
+            (event["until"] >= event["at"], "the deletion would be due before it is pending"),
+            (_moment(event["until"]) - _moment(event["at"]) <= LONGEST_GRACE, "a deletion waits at most 31 days"),
+        )
+        side.state, side.until = "deletion pending", event["until"]
+
+    def on_ReversalAsked(self, event: dict[str, Any]) -> None:
+        """The steward asks, then the coordinating body agrees: neither side reverses a deletion alone."""
+        _, side = self.moving(event)
+        in_time = not side.expired and _is_before_the_end_of(side.issued["valid_until"], event["at"])
+        need(
+            ((self.state, "ReversalAgreed") in CASE_MOVES, f"the application is '{self.state}'"),
+            (event["at"] <= side.until, "the time in which the deletion could be reversed is over"),
+            (bool(side.manifest), "there is no workspace to open again"),
+            (not side.share_destroyed, "the coordinating body's key share is destroyed already"),
+            (in_time, "the permit is over by its date"),
+        )
+        side.state = PERMIT_MOVES[(side.state, event["type"])]
+
+    def on_ReversalAgreed(self, event: dict[str, Any]) -> None:
+        self.on_ReversalAsked(event)
+        self.state = CASE_MOVES[(self.state, event["type"])]
 
     def on_KeyShareDestroyed(self, event: dict[str, Any]) -> None:
         _, side = self.moving(event)
         need((not side.share_destroyed, "the coordinating body's key share is destroyed already"))
         side.share_destroyed = True
 
+    def on_ShareCertified(self, event: dict[str, Any]) -> None:
+        self.on_KeyShareDestroyed(event)
+        hospital, side = self.side_of(event)
+        key = self.members[event["author"]].key
+        certificate = self.open_signed(event["certificate"], "share-certificate", SHARE_CERTIFICATE, key)
+        need(
+            self.is_about(certificate, hospital),
+            (certificate["failures"] == certificate["attempts"], "after the destruction the key share could still be used"),
+        )
+        side.share_certificate = certificate
+
     def on_WorkspaceDestroyed(self, event: dict[str, Any]) -> None:
         hospital, side = self.moving(event)
-        certificate = self.open_signed(event["certificate"], "certificate", CERTIFICATE, self.members[hospital].key)
+        certificate = self.certificate(event["certificate"], self.members[hospital].key)
+        purged = certificate.get("purged", [{"what": "workspace", "residual": certificate.get("residual")}])
         need(
             self.is_about(certificate, hospital),
             (certificate["legal_basis"] == side.permit["legal_basis"], "the certificate names another legal basis than the permit"),
             (certificate["failures"] == certificate["attempts"], "after the destruction the workspace could still be opened"),
-            (certificate["residual"] == 0, "files were left after the destruction"),
+            (all(purge["residual"] == 0 for purge in purged), "files were left after the destruction"),
+            ("workspace" in [purge["what"] for purge in purged], "the certificate does not say that the workspace was removed"),
+            (certificate.get("manifest", side.manifest_commitment) == side.manifest_commitment, "the certificate is about another workspace"),
             (
                 all(certificate[name] >= side.manifest.get(name, 0) for name in ("objects", "bytes")),
                 "the certificate covers less than the workspace held",
             ),
             (set(certificate["released"]) == set(side.released), "the certificate lists other releases than the log"),
         )
-        side.state = "destroyed"
+        side.state, side.certificate = "destroyed", certificate
+
+    def certificate(self, commitment: str, key: str) -> dict[str, Any]:
+        """A certificate of deletion of either version."""
+        body = self._opened(commitment, "certificate")
+        second = record(SIGNED)(body) and "version" in body["body"]
+        return self.open_signed(commitment, "certificate", CERTIFICATE_V2 if second else CERTIFICATE, key)
 
     def on_CaseClosed(self, event: dict[str, Any]) -> None:
         gone = ("destroyed", True)
@@ -977,6 +1052,15 @@ class History:
     def _shaped(self, body: Any, fields: Fields, kind: str) -> dict[str, Any]:
         need((record(fields)(body), f"the {kind} does not have the fields of a {kind}"))
         return dict(body)
+
+
+def _moment(instant: str) -> datetime:
+    return datetime.strptime(instant, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def _is_before_the_end_of(day: str, instant: str) -> bool:
+    """Whether an instant is before the midnight in Seoul that ends a day."""
+    return _moment(instant) - _moment(f"{day}T00:00:00Z") < timedelta(hours=24 - 9)
 
 
 def _is_covered(permitted: dict[str, Any], asked: dict[str, Any]) -> bool:
@@ -1156,6 +1240,8 @@ def _of_hospital(side: Side) -> Iterable[str]:
             "so did the coordinating body with its share" if side.share_destroyed else "the coordinating body has not signed yet: ONE-SIDED"
         )
         yield f"declared with its key that the workspace and its key share are destroyed and cannot be opened; {share}."
+    elif side.state in ("deletion pending", "reversal asked"):
+        yield f"the permit is '{side.state}': its workspace is unusable, and to be destroyed after {side.until}."
     else:
         yield f"the permit is '{side.state}'; its workspace is not destroyed yet."
 

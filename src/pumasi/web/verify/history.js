@@ -9,21 +9,25 @@ const MAY = {
   PermitIssued: "hospital", WorkspaceOpened: "hospital", JobSubmitted: "applicant", OutputSealed: "hospital",
   JobFailed: "hospital", Released: "hospital", StudyDone: "applicant", PermitEnded: "steward or hospital",
   WorkspaceDestroyed: "hospital", KeyShareDestroyed: "coordinator", CaseClosed: "coordinator",
+  DeletionPending: "hospital", ReversalAsked: "steward", ReversalAgreed: "coordinator", ShareCertified: "coordinator",
 };
 /* State -> the events that are possible in it. */
 const CASE_MOVES = {
-  submitted: { ApplicationWithdrawn: "withdrawn", StudyDone: "done" },
+  submitted: { ApplicationWithdrawn: "withdrawn", StudyDone: "done", ReversalAgreed: "submitted" },
   withdrawn: { CaseClosed: "closed" },
-  done: { CaseClosed: "closed" },
+  done: { CaseClosed: "closed", ReversalAgreed: "submitted" },
 };
 const PERMIT_MOVES = {
   "in review": { VoteCommitted: "in review", VoteOpened: "in review", IrbDecided: "in review", PermitAuthorised: "authorised" },
   authorised: { PermitIssued: "in force" },
   "in force": { WorkspaceOpened: "open", PermitEnded: "ended" },
   open: { OutputSealed: "open", Released: "open", PermitEnded: "ended" },
-  ended: { KeyShareDestroyed: "ended", WorkspaceDestroyed: "destroyed" },
-  destroyed: { KeyShareDestroyed: "destroyed" },
+  ended: { KeyShareDestroyed: "ended", WorkspaceDestroyed: "destroyed", DeletionPending: "deletion pending", ShareCertified: "ended" },
+  "deletion pending": { ReversalAsked: "reversal asked", WorkspaceDestroyed: "destroyed", ShareCertified: "deletion pending" },
+  "reversal asked": { ReversalAgreed: "open", WorkspaceDestroyed: "destroyed", ShareCertified: "reversal asked" },
+  destroyed: { KeyShareDestroyed: "destroyed", ShareCertified: "destroyed" },
 };
+const DAY_MS = 24 * 60 * 60 * 1000, LONGEST_GRACE = 31 * DAY_MS; // of a pending deletion
 const AT_THE_END = { "in review": "lapsed", authorised: "lapsed", "in force": "ended", open: "ended" }; // StudyDone, ApplicationWithdrawn
 const OUTPUT_MOVES = {
   running: { OutputSealed: "under review", JobFailed: "failed" },
@@ -48,6 +52,11 @@ function sameItems(one, two) {
   return one.length === two.length && one.every((item, at) => item === two[at]);
 }
 
+/** Whether an instant is before the midnight in Seoul that ends a day. */
+function isBeforeTheEndOf(day, instant) {
+  return Date.parse(instant) - Date.parse(`${day}T00:00:00Z`) < DAY_MS * (24 - 9) / 24;
+}
+
 /** Votes are committed blind and opened once the quorum has committed. A review board needs more than half, an airlock all. */
 class Board {
   constructor(subject, quorum, { unanimous }) {
@@ -69,7 +78,7 @@ class Board {
 class Side {
   constructor(board) {
     Object.assign(this, { board, state: "in review", irb: null, steward: "", issued: null, permit: null, manifest: null });
-    Object.assign(this, { released: new Map(), shareDestroyed: false });
+    Object.assign(this, { released: new Map(), shareDestroyed: false, expired: false, until: "", manifestCommitment: null });
   }
 }
 
@@ -367,7 +376,7 @@ class CaseHistory {
     };
     const within = Object.entries(manifest.tables).every(([name, columns]) => allowed(name, columns));
     need(this.isAbout(manifest, hospital), [within, say`the workspace holds columns that the permit does not name`]);
-    Object.assign(side, { state: "open", manifest });
+    Object.assign(side, { state: "open", manifest, manifestCommitment: event.manifest });
   }
 
   isAbout(document, hospital) {
@@ -459,7 +468,45 @@ class CaseHistory {
     const [, side] = this.moving(event);
     const revoking = this.people.has(event.author);
     need([revoking === (event.reason === "revoked"), say`a steward revokes; a node ends a permit that expired`]);
-    side.state = "ended";
+    Object.assign(side, { state: "ended", expired: event.reason === "expired" });
+  }
+
+  onDeletionPending(event) {
+    const [, side] = this.moving(event);
+    need(
+      [event.until >= event.at, say`the deletion would be due before it is pending`],
+      [Date.parse(event.until) - Date.parse(event.at) <= LONGEST_GRACE, say`a deletion waits at most 31 days`],
+    );
+    Object.assign(side, { state: "deletion pending", until: event.until });
+  }
+
+  /** The steward asks, then the coordinating body agrees: neither side reverses a deletion alone. */
+  onReversalAsked(event) {
+    const [, side] = this.moving(event);
+    const inTime = !side.expired && isBeforeTheEndOf(side.issued.valid_until, event.at);
+    need(
+      [isPossible(CASE_MOVES, this.state, "ReversalAgreed"), say`the application is '${word(this.state)}'`],
+      [event.at <= side.until, say`the time in which the deletion could be reversed is over`],
+      [side.manifest !== null, say`there is no workspace to open again`],
+      [!side.shareDestroyed, say`the coordinating body's key share is destroyed already`],
+      [inTime, say`the permit is over by its date`],
+    );
+    side.state = PERMIT_MOVES[side.state][event.type];
+  }
+
+  onReversalAgreed(event) {
+    this.onReversalAsked(event);
+    this.state = CASE_MOVES[this.state][event.type];
+  }
+
+  async onShareCertified(event) {
+    this.onKeyShareDestroyed(event);
+    const [hospital] = this.sideOf(event), key = this.members.get(event.author).key;
+    const certificate = await this.openSigned(event.certificate, "share-certificate", SHARE_CERTIFICATE, key);
+    need(
+      this.isAbout(certificate, hospital),
+      [certificate.failures === certificate.attempts, say`after the destruction the key share could still be used`],
+    );
   }
 
   onKeyShareDestroyed(event) {
@@ -470,7 +517,9 @@ class CaseHistory {
 
   async onWorkspaceDestroyed(event) {
     const [hospital, side] = this.moving(event);
-    const certificate = await this.openSigned(event.certificate, "certificate", CERTIFICATE, this.members.get(hospital).key);
+    const certificate = await this.certificate(event.certificate, this.members.get(hospital).key);
+    const purged = certificate.purged ?? [{ what: "workspace", residual: certificate.residual }];
+    const sameWorkspace = certificate.manifest === undefined || certificate.manifest === side.manifestCommitment;
     const whole = ["objects", "bytes"].every((name) => certificate[name] >= (side.manifest?.[name] ?? 0));
     const released = [...side.released.keys()];
     const listed = isSubset(released, certificate.released) && isSubset(certificate.released, released);
@@ -478,11 +527,20 @@ class CaseHistory {
       this.isAbout(certificate, hospital),
       [certificate.legal_basis === side.permit.legal_basis, say`the certificate names another legal basis than the permit`],
       [certificate.failures === certificate.attempts, say`after the destruction the workspace could still be opened`],
-      [certificate.residual === 0, say`files were left after the destruction`],
+      [purged.every((purge) => purge.residual === 0), say`files were left after the destruction`],
+      [purged.some((purge) => purge.what === "workspace"), say`the certificate does not say that the workspace was removed`],
+      [sameWorkspace, say`the certificate is about another workspace`],
       [whole, say`the certificate covers less than the workspace held`],
       [listed, say`the certificate lists other releases than the log`],
     );
     side.state = "destroyed";
+  }
+
+  /** A certificate of deletion of either version. */
+  async certificate(commitment, key) {
+    const body = await this.opened(commitment, "certificate");
+    const isSecond = record(SIGNED)(body) && has(body.body, "version");
+    return this.openSigned(commitment, "certificate", isSecond ? CERTIFICATE_V2 : CERTIFICATE, key);
   }
 
   onCaseClosed(event) {

@@ -23,6 +23,7 @@ const WORDS = new Map([
   say`steward or hospital`, say`data review board`, say`ethics board`, say`data steward`, say`two output checkers`,
   say`submitted`, say`withdrawn`, say`done`, say`closed`,
   say`in review`, say`authorised`, say`in force`, say`open`, say`ended`, say`lapsed`, say`destroyed`,
+  say`deletion pending`, say`reversal asked`, say`share-certificate`,
   say`running`, say`under review`, say`failed`, say`released`,
   say`approved`, say`exempt`, say`rejected`,
 ].map((known) => [known.english, known]));
