@@ -102,6 +102,13 @@ class Kept:
             self.own.pop(name).wait(timeout=15)
         wait_until(lambda: not alive(pid), 15, f"{name} does not end")
 
+    def end_all(self) -> None:
+        """Ask every process to end, all at once, as a machine does that is shut down."""
+        for row in self.system["processes"]:
+            os.kill(row["pid"], signal.SIGTERM)
+        for row in self.system["processes"]:
+            wait_until(lambda pid=row["pid"]: not alive(pid), 10, f"{row['name']} does not end")
+
     def begin(self, name: str) -> None:
         """Start a process again with the command in system.json."""
         row = self.row(name)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
 from pumasi.kernel import door
-from pumasi.kernel.event import Event, MemberApplied
-from tests import kernel_world
+from pumasi.kernel.envelope import Keys
+from pumasi.kernel.event import Event, LogFounded, MemberApplied
+from pumasi.store.db import open_db
+from pumasi.store.site import Site
+from tests import casebook, kernel_world
 
 
 @pytest.mark.parametrize(
@@ -49,11 +53,17 @@ def test_names_of_institutions_and_roles_pass(name: str) -> None:
     assert door.refusals({"author": name}) == []
 
 
-def test_the_rules_ask_the_door_and_let_a_whole_legal_case_pass() -> None:
-    assert kernel_world.closed().world.cases  # every event of it went through `rules.apply`
-    story = kernel_world.founded()
-    reasons = story.refusals("010-1234-5678", MemberApplied, **kernel_world.apply_as("010-1234-5678", "company"))
-    assert reasons == ["the field 'author' looks like a telephone number, which must not enter the log"]
+def test_every_party_asks_the_door_before_its_copy_of_the_log_grows(tmp_path: Path) -> None:
+    log = [data for _, data in casebook.play().entries()]
+    site = Site(open_db(tmp_path / "site.db"), id="hospital", keys=Keys.new())
+    assert site.extend(log) == [[] for _ in log]
+    story = kernel_world.Story()
+    founded = story.do("coordinator", LogFounded, **kernel_world.founded_fields("coordinator"))
+    told = story.say("010-1234-5678", MemberApplied, **kernel_world.apply_as("010-1234-5678", "company"))
+    other = Site(open_db(tmp_path / "other.db"), id="hospital", keys=Keys.new())
+    reasons = other.extend([founded.data, told.data])
+    assert reasons == [[], ["the field 'author' looks like a telephone number, which must not enter the log"]]
+    assert other.tree.size == 1
 
 
 def test_a_number_that_is_not_listed_is_refused() -> None:

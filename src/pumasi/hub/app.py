@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
-from pumasi.hub import governance
+from pumasi.hub import governance, papers
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.settings import HubSettings, load
@@ -172,7 +172,10 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/events")
     def submit(body: Body) -> list[dict[str, Any]]:
-        return hub.log.submit([unb64(line) for line in _text(body).split()])
+        data = [unb64(line) for line in _text(body).split()]
+        unfit = [papers.refusals(hub.site, item) for item in data]
+        answers = iter(hub.log.submit([item for item, reasons in zip(data, unfit, strict=True) if not reasons]))
+        return [{"index": None, "reasons": reasons} if reasons else next(answers) for reasons in unfit]
 
     @app.get("/log")
     def read(start: Index, seen: Index = 0, wait: Seconds = 0) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pumasi.kernel.envelope import sha256
 from pumasi.kernel.errors import NotFound, Refused
-from pumasi.kernel.event import Entry
 from pumasi.ledger import note
 from pumasi.store.document import Document
 from pumasi.store.site import Receipt, Site
@@ -51,7 +51,7 @@ class Sequencer:
         """Sequence events; per event its digest and index, or the reasons why not. Durable when this returns."""
         outcome = self.site.extend(data)
         return [
-            {"index": None, "reasons": reasons} if reasons else {"index": self.site.index_of(Entry(item).digest), "reasons": []}
+            {"index": None, "reasons": reasons} if reasons else {"index": self.site.index_of(sha256(item)), "reasons": []}
             for item, reasons in zip(data, outcome, strict=True)
         ]
 

@@ -41,6 +41,10 @@ def load(home: Path) -> HubSettings:
     if not path.is_file():
         raise Invalid(f"{home} is no hub: it has no hub.toml; make one with `pumasi hub init --home {home}`")
     try:
-        return HubSettings.read(tomllib.loads(path.read_text(encoding="utf-8")))
+        return HubSettings.read(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{path} is not UTF-8 text; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise Invalid(f"{path} is not valid TOML: {error}") from error
+    except Invalid as error:
+        raise Invalid(*(f"{path}: {reason}" for reason in error.reasons)) from error

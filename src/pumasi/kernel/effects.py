@@ -126,6 +126,7 @@ def _do_reversal_agreed(world: World, event: ev.ReversalAgreed) -> None:
 
 def _do_job_submitted(world: World, event: ev.JobSubmitted) -> None:
     running = RELEASE[("-", event.type)]
+    world.jobs[event.job] = event.case
     world.cases[event.case].jobs[event.job] = JobCase(event, {hospital: JobAtHospital(running) for hospital in event.hospitals})
 
 

@@ -113,6 +113,11 @@ _ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _WEAK = frozenset({0, 1, _ORDER_8, _PRIME - _ORDER_8, _PRIME - 1, _PRIME, _PRIME + 1})
 
 
+def is_weak(public: bytes) -> bool:
+    """Whether anybody can sign under this Ed25519 key."""
+    return int.from_bytes(public, "little") % 2**255 in _WEAK
+
+
 def _message(kind: Kind, body: Any) -> bytes:
     return f"pumasi/{kind}/v1\n".encode() + canonical(body)
 
@@ -144,7 +149,7 @@ def open_signed(kind: Kind, data: bytes) -> Signed:
     if not isinstance(value["key"], str) or not isinstance(value["sig"], str):
         raise Tampered(f"key and sig of a signed {kind} are base64 texts")
     public = Ed25519PublicKey.from_public_bytes(unb64(value["key"], 32))
-    if int.from_bytes(public.public_bytes_raw(), "little") % 2**255 in _WEAK:
+    if is_weak(public.public_bytes_raw()):
         raise Tampered(f"anybody can sign with the key on this {kind}")
     try:
         public.verify(unb64(value["sig"], 64), _message(kind, value["body"]))

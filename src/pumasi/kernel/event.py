@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pumasi.kernel.codes import Board, Decision, EndReason, FailReason, IrbDecision, MemberKind, ReleaseRule, Role
 from pumasi.kernel.envelope import Signed, open_signed, sha256
 from pumasi.kernel.errors import Tampered
-from pumasi.kernel.model import Day, Hash, Instant, Line, MemberId, Model, PersonId, PublicKey, RandomId
+from pumasi.kernel.model import Day, Hash, Instant, MemberId, Model, PersonId, PublicKey, RandomId
 
 CONSORTIUM = "consortium"  # the case that membership and datasets belong to
 
@@ -30,7 +30,7 @@ class _Event(Model):
 
 class LogFounded(_Event):
     type: Literal["LogFounded"] = "LogFounded"
-    origin: Line
+    origin: Annotated[str, Field(pattern=r"^[!-*,-~]{1,200}$")]  # a C2SP key name: no space, no plus sign
     log_key: PublicKey
     key: PublicKey
     box: PublicKey

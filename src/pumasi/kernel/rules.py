@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pumasi.kernel import deletion, door
+from pumasi.kernel import deletion
 from pumasi.kernel import event as ev
 from pumasi.kernel.actor import MAY
 from pumasi.kernel.codes import MEDICAL, Role
 from pumasi.kernel.effects import AIRLOCK_QUORUM, EFFECTS, board_of, case_of, permit_of, release_of
-from pumasi.kernel.envelope import commit
+from pumasi.kernel.envelope import commit, is_weak, unb64
 from pumasi.kernel.errors import Refused
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.kernel.states import APPLICATION, PERMIT, RELEASE, move
@@ -26,9 +26,9 @@ def refusals(world: World, entry: Entry) -> list[str]:
     """Every reason why `entry` may not be the next event; empty means it may."""
     event = entry.event
     name = event.type
-    general = [*door.refusals(ev.body_of(event)), *_key_refusals(world, entry), *_chain_refusals(world, entry)]
-    if event.case in world.cases and world.cases[event.case].state == "closed":
-        general.append("the case is closed: its last event counts all the others")
+    if world.is_closed(event.case):  # whatever else is wrong with it: a closed case may be known by nothing but its id
+        return ["the case is closed: its last event counts all the others"]
+    general = [*_key_refusals(world, entry), *_chain_refusals(world, entry)]
     if name != "LogFounded" and world.founded is None:
         return [*general, "the first event of a log is LogFounded"]
     specific: Reasons
@@ -121,6 +121,7 @@ def _founded(world: World, event: ev.LogFounded) -> Reasons:
     return [
         None if world.founded is None else "the log was founded before",
         None if event.case == CONSORTIUM else "a log is founded in the consortium's case",
+        "anybody can sign under this log key" if is_weak(unb64(event.log_key)) else None,
         f"'{event.author}' is the name of a person, not of a member" if "@" in event.author else None,
     ]
 
@@ -139,6 +140,7 @@ def _member_applied(world: World, event: ev.MemberApplied) -> Reasons:
         f"'{event.author}' is the name of a person, not of a member" if "@" in event.author else None,
         f"'{event.author}' has applied before" if event.author in world.members else None,
         "this key belongs to somebody else" if event.key in keys or event.cosigner in keys else None,
+        "anybody can sign under this cosigner key" if event.cosigner is not None and is_weak(unb64(event.cosigner)) else None,
         "a log has one coordinating body" if event.kind == "coordinator" else None,
     ]
 
@@ -277,7 +279,7 @@ def _workspace_opened(world: World, event: ev.WorkspaceOpened) -> Reasons:
 
 def _job_submitted(world: World, event: ev.JobSubmitted) -> Reasons:
     case = case_of(world, event)
-    reasons: Reasons = ["this job was submitted before" if any(event.job in known.jobs for known in world.cases.values()) else None]
+    reasons: Reasons = ["this job was submitted before" if event.job in world.jobs else None]
     running = any(job.running for job in case.jobs.values())
     # What a job may publish depends on what the project knows already, so its jobs come one after the other.
     reasons.append("another job of this case is still running; wait until it is sealed" if running else None)

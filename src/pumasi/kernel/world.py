@@ -117,6 +117,8 @@ class World:
     people: dict[str, Person] = field(default_factory=dict)
     datasets: dict[str, str] = field(default_factory=dict)
     cases: dict[str, Case] = field(default_factory=dict)
+    retired: set[str] = field(default_factory=set)  # closed cases of which only the id is still known here
+    jobs: dict[str, str] = field(default_factory=dict)  # every job there ever was -> its case
     chains: dict[tuple[str, str], tuple[int, str, str]] = field(default_factory=dict)  # (case, author) -> events, last digest, last instant
     consortium_events: int = 0
 
@@ -124,6 +126,18 @@ class World:
         """The `seq` and `prev` of this author's next event in this case."""
         count, digest, _ = self.chains.get((case, author), (0, "", ""))
         return count, digest or None
+
+    def is_closed(self, case: str) -> bool:
+        return case in self.retired or (case in self.cases and self.cases[case].state == "closed")
+
+    def retire(self, id: str) -> Case:
+        """Forget a closed case but for its id and those of its jobs: nothing can follow, so no rule asks for more. The caller keeps it."""
+        case = self.cases[id]
+        assert case.state == "closed"  # of an open one the rules need everything
+        for key in [key for key in self.chains if key[0] == id]:
+            del self.chains[key]
+        self.retired.add(id)
+        return self.cases.pop(id)
 
     def board_size(self, hospital: str, role: Role) -> int:
         return sum(person.member == hospital and role in person.roles for person in self.people.values())

@@ -21,8 +21,9 @@ Exit code 0: everything holds. 1: something was changed, is missing or breaks a 
 #     coordinating body, reports no failure and nothing left. Deletions of older logs have no second certificate; both forms are checked.
 #  7. The verdict, in sentences: what is proven, what is not.
 #
-# The rules are those that the hub, the nodes and the cosigners replay (pumasi.kernel.rules); what they refuse is refused here, except
-# that a job's number may have been used in another case, which a bundle of one case cannot show. They do not see documents; this file
+# The rules are those that the hub, the nodes and the cosigners replay (pumasi.kernel.rules); what they refuse is refused here, with two
+# exceptions: that a job's number was used in another case, which a bundle of one case cannot show, and the search for personal data at
+# the log's door (pumasi.kernel.door), which says what should not be written, not what is true. They do not see documents; this file
 # does, so it refuses more. It does not check what they do not bind either: that instants and days are true (they are what their authors
 # wrote), and that a vote's reason, an output or a dataset's description exists behind its digest.
 #
@@ -202,7 +203,7 @@ TEXT: Shape = text("(?s:.*)")
 CONSORTIUM = "consortium"
 MEMBER, PERSON = name(r"[^@|/\\\x00-\x1f]{1,64}"), name(r"[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}")
 LINE = line(r"(?s:.{1,300})")
-ID, HASH, KEY = text(r"[0-9a-f]{32}"), text(r"[0-9a-f]{64}"), text(r"[A-Za-z0-9+/]{43}=")
+ID, HASH, KEY = text(r"[0-9a-f]{32}"), text(r"[0-9a-f]{64}"), text(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 DAY, INSTANT = moment(r"[0-9]{4}(-[0-9]{2}){2}"), moment(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z")
 COUNT, ONE_UP, FLAG = number(0), number(1), (lambda value: isinstance(value, bool))
 MEDICAL = ("hospital", "tertiary-hospital")

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
-from pumasi.kernel import rules
-from pumasi.kernel.envelope import Keys, sign
-from pumasi.kernel.errors import NotFound, Refused, Tampered
-from pumasi.kernel.event import Entry
+from pumasi.kernel import door, rules
+from pumasi.kernel.envelope import Keys, sha256, sign
+from pumasi.kernel.errors import NotFound, Refused, Tampered, refuse_if
+from pumasi.kernel.event import Entry, body_of
 from pumasi.kernel.world import World
 from pumasi.ledger.tree import Tree, leaf_hash
 from pumasi.store.db import checkpoints, documents, entries, notes, outbox, reader
@@ -106,30 +106,38 @@ class Site:
         with self.changed:
             try:
                 with self.engine.begin() as db:
-                    outcome = [self._add(db, item) for item in data]
+                    outcome = self._add(db, data)
             except SQLAlchemyError:
                 self._load()  # nothing was written: think again what is on disk
                 raise
             self.changed.notify_all()
             return outcome
 
-    def _add(self, db: Connection, data: bytes) -> list[str]:
-        try:
-            entry = Entry(data)
-            if self._index(db, entry.digest) is None:
-                index = self.tree.size
-                self._fold(entry)
-                db.execute(insert(entries).values(index=index, digest=entry.digest, data=data))
-        except (Refused, Tampered) as error:
-            return error.reasons
-        return []
+    def _add(self, db: Connection, data: Sequence[bytes]) -> list[list[str]]:
+        outcome: list[list[str]] = []
+        added: dict[str, dict[str, Any]] = {}
+        for item in data:
+            digest, reasons = sha256(item), []
+            if digest not in added and self._index(db, digest) is None:
+                try:
+                    index, entry = self.tree.size, Entry(item)
+                    refuse_if(*door.refusals(body_of(entry.event)))  # at the door, not in the rules: old logs replay for ever
+                    self._fold(entry)
+                    added[digest] = {"index": index, "digest": digest, "data": item}
+                except (Refused, Tampered) as error:
+                    reasons = error.reasons
+            outcome.append(reasons)
+        if added:
+            db.execute(insert(entries), list(added.values()))  # one statement: a batch costs one sync and little more
+        return outcome
 
     def _fold(self, entry: Entry) -> None:
         rules.apply(self.world, entry)
         self.tree.append(leaf_hash(entry.data))
 
     def _index(self, db: Connection, digest: str) -> int | None:
-        return db.execute(select(entries.c.index).where(entries.c.digest == digest)).scalar()
+        # as text: asked for every entry, and building the statement anew costs more than asking
+        return db.exec_driver_sql('SELECT "index" FROM entries WHERE digest = ?', (digest,)).scalar()
 
     def index_of(self, digest: str) -> int | None:
         with self._reader.connect() as db:
