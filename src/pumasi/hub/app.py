@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
-from pumasi.hub import governance, papers
+from pumasi.hub import deletion, governance, papers
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.settings import HubSettings, load
@@ -69,6 +69,7 @@ def open_hub(home: Path) -> Hub:
         Mailbox(home / "mailbox.db"),
         KeyShares(home / "shares", site),
     )
+    hub.shares.sweep()
     if site.tree.size == 0:
         log_public = b64(log_key.public_key().public_bytes_raw())
         hub.log.record(ev.LogFounded, case=CONSORTIUM, origin=settings.origin, log_key=log_public, key=keys.public, box=keys.box_public)
@@ -121,7 +122,7 @@ def _explain(_: Request, error: Exception) -> Response:
 def _tidy_forever(hub: Hub, stop: threading.Event) -> None:
     while not stop.wait(0.1):
         try:
-            governance.tidy(hub.log, hub.shares.destroy)
+            governance.tidy(hub.log, hub.shares, hub.settings)
         except Exception:
             log.exception("the hub could not finish a case; it tries again")
 
@@ -230,6 +231,12 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
         refuse_if(None if caller.id == hub.settings.name else "the coordinating body admits members")
         hub.log.record(ev.MemberAdmitted, case=CONSORTIUM, member=_text(caller.body))
         return {"admitted": True}
+
+    @app.post("/cases/{case}/reversals")
+    def reverse(case: str, caller: Signed) -> dict[str, bool]:
+        refuse_if(None if caller.id == hub.settings.name else "the coordinating body agrees to reversals")
+        deletion.agree(hub.log, case=case, hospital=_text(caller.body))
+        return {"reversed": True}
 
     @app.put("/documents/{commitment}")
     def keep(commitment: str, caller: Signed) -> dict[str, bool]:

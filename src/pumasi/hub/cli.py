@@ -72,6 +72,15 @@ def admit(home: Home, member: str) -> None:
     typer.echo(f"{member} is a member.")
 
 
+@app.command()
+def reverse(home: Home, case: str, hospital: str) -> None:
+    """Agree to reverse a pending deletion that the hospital's steward wants reversed; the workspace is open again."""
+    channel = coordinator(home)
+    channel.post(f"/cases/{case}/reversals", hospital.encode())
+    channel.close()
+    typer.echo(f"The workspace at {hospital} is open again.")
+
+
 def coordinator(home: Path) -> Channel:
     """A channel to the running hub that speaks for the coordinating body."""
     from pumasi.channel import Channel as Opened

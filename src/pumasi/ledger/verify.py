@@ -588,7 +588,7 @@ class Side:
     issued: dict[str, Any] = field(default_factory=dict)  # the event
     permit: dict[str, Any] = field(default_factory=dict)  # the document
     manifest: dict[str, Any] = field(default_factory=dict)
-    manifest_commitment: str | None = None
+    opened: str | None = None  # the manifest's commitment
     released: dict[str, list[str]] = field(default_factory=dict)  # digest -> reviewers
     share_destroyed: bool = False
     expired: bool = False
@@ -874,7 +874,7 @@ class History:
                 "the workspace holds columns that the permit does not name",
             ),
         )
-        side.state, side.manifest, side.manifest_commitment = "open", manifest, event["manifest"]
+        side.state, side.manifest, side.opened = "open", manifest, event["manifest"]
 
     def is_about(self, document: dict[str, Any], hospital: str) -> tuple[bool, str]:
         fits = (self.case, hospital, self.sides[hospital].issued["permit"]) == tuple(
@@ -1005,7 +1005,7 @@ class History:
             (certificate["failures"] == certificate["attempts"], "after the destruction the workspace could still be opened"),
             (all(purge["residual"] == 0 for purge in purged), "files were left after the destruction"),
             ("workspace" in [purge["what"] for purge in purged], "the certificate does not say that the workspace was removed"),
-            (certificate.get("manifest", side.manifest_commitment) == side.manifest_commitment, "the certificate is about another workspace"),
+            (certificate.get("manifest", side.opened) == side.opened, "the certificate is about another workspace"),
             (
                 all(certificate[name] >= side.manifest.get(name, 0) for name in ("objects", "bytes")),
                 "the certificate covers less than the workspace held",

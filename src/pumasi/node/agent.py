@@ -17,13 +17,13 @@ from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import b64
 from pumasi.kernel.errors import Invalid, PumasiError, Tampered, Unreachable
 from pumasi.kernel.event import Entry
-from pumasi.kernel.permit import seoul_day
 from pumasi.kernel.study import Application, Dataset
 from pumasi.kernel.world import Case, PermitCase
 from pumasi.ledger import note
 from pumasi.node import permits
 from pumasi.node.airlock import release
 from pumasi.node.app import Node
+from pumasi.node.deletion import Deletion
 from pumasi.node.gossip import Gossip
 from pumasi.node.jobs.desk import JobDesk
 from pumasi.node.outgoing import SignedEvent
@@ -51,6 +51,7 @@ class Agent:
     def __post_init__(self) -> None:
         self.keeper = Keeper(self.node)
         self.desk = JobDesk(self.node, self.keeper, self.stop)
+        self.deletion = Deletion(self.node, self.keeper, self.desk)
         newest = self.node.site.checkpoint()
         self._seen = note.parse_checkpoint(newest).size if newest else 0
         self._awaited = self.node.site.last_logged()
@@ -125,24 +126,34 @@ class Agent:
     # --- acting on it ---
 
     def act(self) -> None:
-        """Everything that is due here now, each by its own function; sending first, so that nothing is decided twice."""
+        """Everything that is due here now, each by its own function. Ends of permits come first, for they need no hub; then sending, so
+        that nothing is decided twice."""
+        self.end_permits()
         self.send_recorded()
         if self._awaited and self.node.site.index_of(self._awaited) is None:
             return  # the own copy lags behind: what is due is about to change
+        for id, case, permit in self._mine():
+            for due in (self.issue_permit, self.open_workspace, self.run_jobs, self.release_outputs):
+                self._attempt(due, id, case, permit)
+        self.end_permits()  # what was handed over just now kept a workspace waiting
+        self.send_recorded()
+
+    def end_permits(self) -> None:
+        """Make unusable, and in time destroy, what is over: on this node's own clock."""
+        ahead = self.node.site.ahead()
+        for id, case, permit in self._mine():
+            self._attempt(self._end_one(ahead), id, case, permit)
+
+    def _end_one(self, ahead: list[Entry]) -> Callable[[str, Case, PermitCase], None]:
+        def end_permit(id: str, case: Case, permit: PermitCase) -> None:
+            self.deletion.step(id, case, permit, ahead=ahead)
+
+        return end_permit
+
+    def _mine(self) -> list[tuple[str, Case, PermitCase]]:
         world, me = self.node.site.world, self.node.settings.name
         with self.node.site.changed:
-            mine = [(id, case, case.permits[me]) for id, case in world.cases.items() if me in case.permits]
-        for id, case, permit in mine:
-            for due in (
-                self.issue_permit,
-                self.open_workspace,
-                self.run_jobs,
-                self.release_outputs,
-                self.end_permit,
-                self.destroy_workspace,
-            ):
-                self._attempt(due, id, case, permit)
-        self.send_recorded()
+            return [(id, case, case.permits[me]) for id, case in world.cases.items() if me in case.permits]
 
     def _attempt(self, due: Callable[[str, Case, PermitCase], None], id: str, case: Case, permit: PermitCase) -> None:
         """One case's trouble must not hold up another's."""
@@ -213,23 +224,3 @@ class Agent:
                 release.release(self.node.site, self.node.courier, case=id, job=job_id, applicant_box=box)
                 if unsent:
                     self.node.site.note(f"sent|{id}|{job_id}", b"1")
-
-    def end_permit(self, id: str, case: Case, permit: PermitCase) -> None:
-        """At the end of its last day a permit ends by the node's own clock, with or without the hub."""
-        if permit.state not in ("in force", "open"):
-            return
-        if seoul_day(self.node.site.now()) > self.keeper.permit(id, permit).valid_until:
-            self.node.site.record(ev.PermitEnded, case=id, hospital=permit.hospital, reason="expired")
-
-    def destroy_workspace(self, id: str, case: Case, permit: PermitCase) -> None:
-        if permit.state != "ended" or self.desk.busy(id):
-            return
-        pending = [job for job_id, job in dict(case.jobs).items() if self._release_pending(id, job_id, job, permit)]
-        if pending:
-            return
-        certificate = self.keeper.destroy(id, case, permit)
-        self.node.site.record(ev.WorkspaceDestroyed, case=id, opened=[certificate], certificate=certificate.commitment)
-
-    def _release_pending(self, id: str, job_id: str, job: Any, permit: PermitCase) -> bool:
-        here = job.at.get(permit.hospital)
-        return here is not None and here.state == "released" and self.node.site.noted(f"sent|{id}|{job_id}") is None
