@@ -122,6 +122,15 @@ def sign(
     typer.echo("The permit is revoked; the node destroys its workspace." if revoke else "Signed; the node issues the permit.")
 
 
+@people.command()
+def reverse(home: Home, case: str) -> None:
+    """As data steward: ask that a pending deletion be reversed. Nothing is reversed until the coordinating body agrees."""
+    from pumasi.client import board
+
+    board.ask_reversal(_home(home), case)
+    typer.echo("Asked; the workspace stays unusable until the coordinating body agrees (`pumasi hub reverse`).")
+
+
 @study_app.command("run")
 def study_run(
     study: Annotated[Path, typer.Argument(help="study.toml")],
