@@ -31,9 +31,16 @@ class Channel:
         self.url, self.author, self._keys, self._patience = url.rstrip("/"), author, keys, patience
         if not certificate.is_file():
             raise Invalid(f"there is no hub certificate at {certificate}; copy hub.crt from the coordinating body")
-        context = ssl.create_default_context(cafile=str(certificate))  # this certificate and no other
+        if not self.url.startswith("https://"):
+            raise Invalid(f"'{url}' is no address of a hub; it begins with https://")
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=120)
-        self._http = httpx.Client(base_url=self.url, verify=context, limits=limits, trust_env=False)
+        try:
+            context = ssl.create_default_context(cafile=str(certificate))  # this certificate and no other
+            self._http = httpx.Client(base_url=self.url, verify=context, limits=limits, trust_env=False)
+        except ssl.SSLError as error:
+            raise Invalid(f"{certificate} is no certificate; copy hub.crt from the coordinating body again") from error
+        except httpx.InvalidURL as error:
+            raise Invalid(f"'{url}' is no address of a hub: {error}") from error
         self.closing = threading.Event()
 
     def close(self) -> None:
@@ -71,12 +78,26 @@ class Channel:
             try:
                 return once()
             except httpx.TransportError as error:
+                if _is_another(error):
+                    raise Tampered(
+                        f"whoever answers at {self.url} does not have the certificate that is pinned here; "
+                        "compare hub.crt with the coordinating body's, and the address"
+                    ) from error
                 if time.monotonic() > deadline or self.closing.is_set():
                     raise Unreachable(
                         f"the hub at {self.url} does not answer ({type(error).__name__}); start it with `pumasi hub serve`, then try again"
                     ) from error
             self.closing.wait(pause)
             pause = min(pause * 2, 1.0)
+
+
+def _is_another(error: BaseException | None) -> bool:
+    """Whether the other side showed a certificate that is not the pinned one."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _readable(path: str) -> str:

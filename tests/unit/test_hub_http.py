@@ -57,6 +57,7 @@ SIGNED_ROUTES = [
     ("PUT", f"/jobs/{'0' * 32}/q0r1"),
     ("GET", f"/jobs/{'0' * 32}/q0r1"),
     ("DELETE", f"/jobs/{'0' * 32}"),
+    ("PUT", "/gossip"),
 ]
 
 
@@ -70,7 +71,7 @@ def test_every_route_but_the_public_log_asks_for_a_signature(live: Live) -> None
         response = client.request(method, target)
         assert response.status_code == 401 and "must be signed" in reasons(response)[0], (method, target)
     named = {(method, route.path) for route in hub.server.app.routes for method in route.methods - {"HEAD"}}  # type: ignore[union-attr]
-    public = {("GET", path) for path in ("/", "/log", "/checkpoint", "/policy", "/openapi.json")}
+    public = {("GET", path) for path in ("/", "/log", "/checkpoint", "/policy", "/gossip", "/openapi.json")}
     public |= {("POST", "/events"), ("POST", "/cosignatures/{size}")}
     assert len(named - public) == len(SIGNED_ROUTES)
 
@@ -177,7 +178,8 @@ def test_a_reader_is_woken_by_news(live: Live) -> None:
     reader.start()
     time.sleep(0.2)
     assert found == []
-    book.submitted()
+    for name in ("drb-8", "drb-9"):
+        book.person(f"{name}@{book.hospitals[0]}", "drb")
     posted = hub.plain().post("/events", content=" ".join(map(b64, book.log[size:])))
     assert posted.json() == [{"index": size, "reasons": []}, {"index": size + 1, "reasons": []}]
     reader.join(timeout=10)
@@ -571,7 +573,7 @@ def test_the_running_hub_publishes_and_tidies_by_itself(live: Live) -> None:
     thread.start()
     try:
         site = hub.hub.site
-        assert site.wait_for(lambda: site.world.cases[book.case].state == "closed", 10)
+        assert site.wait_for(lambda: site.case(book.case).state == "closed", 10)
         assert site.wait_for(lambda: hub.hub.log.published == site.tree.size, 10)
     finally:
         server.should_exit = True

@@ -118,7 +118,7 @@ def test_a_case_is_closed_once_everything_is_destroyed(tmp_path: Path) -> None:
     site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="hub.db")
     shares, log = KeyShares(tmp_path / "shares", site), Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0)
     governance.tidy(log, shares, SETTINGS)
-    assert site.world.cases[book.case].state == "closed"
+    assert site.case(book.case).state == "closed"
     size = site.tree.size
     governance.tidy(log, shares, SETTINGS)
     assert site.tree.size == size

@@ -21,6 +21,8 @@ _ANALYSIS: dict[str, dict[str, type]] = {
     "describe": {"name": str, "kind": str, "table": str, "columns": list},
     "glm": {"name": str, "kind": str, "table": str, "family": str, "formula": str},
 }
+_LINES = ("title", "person", "name", "table")
+_LINE = "one printable line of at most 300 characters, without spaces at its ends"
 _FAMILIES = ("gaussian", "binomial", "poisson")
 _TYPES: dict[Any, str] = {str: "a text in quotes", int: "a whole number", list: "a list in brackets", dict: "a section"}
 
@@ -69,6 +71,8 @@ class _Reader:
         self._path, self._lines, self._reasons = path, text.splitlines(), list[str]()
 
     def study(self, value: dict[str, Any]) -> StudyFile:
+        if isinstance(value.get("title"), str):
+            value = {**value, "title": value["title"].strip()}
         self._keys(value, _TOP, required={"title", "purpose", "smallest_cell", "tables"}, section=())
         if value.get("purpose") not in get_args(Purpose) and isinstance(value.get("purpose"), str):
             self._wrong(("purpose",), f"the purpose is not one of {choices(Purpose)}")
@@ -84,7 +88,7 @@ class _Reader:
         if self._reasons:
             raise Invalid(*self._reasons)
         return StudyFile(
-            value["title"].strip(),
+            value["title"],
             value["purpose"],
             value["smallest_cell"],
             {name: table for name, table in tables.items() if table},
@@ -98,6 +102,9 @@ class _Reader:
         section = ("tables", name)
         if not self._keys(table, _TABLE, required={"person", "columns"}, section=section):
             return None
+        for where in [section, *((*section, "columns", column) for column in self._sections(table["columns"]))]:
+            if not _one_line(where[-1]):
+                self._wrong(where, f"the name of a {'table' if where == section else 'column'} is {_LINE}")
         rules = {column: self._column((*section, "columns", column), rule) for column, rule in self._sections(table.get("columns")).items()}
         if self._reasons or any(rule is None for rule in rules.values()):
             return None
@@ -123,7 +130,7 @@ class _Reader:
 
     def _analysis(self, number: int, analysis: Any, tables: Any) -> None:
         where = ("analysis", str(number))
-        if not isinstance(analysis, dict) or analysis.get("kind") not in _ANALYSIS:
+        if not isinstance(analysis, dict) or str(analysis.get("kind")) not in _ANALYSIS:
             self._wrong((*where, "kind"), f"the kind of an analysis is one of {choices(AnalysisKind)}")
             return
         fields = _ANALYSIS[analysis["kind"]]
@@ -169,6 +176,8 @@ class _Reader:
                 self._wrong((*section, key), f"unknown key '{key}'; known here are {', '.join(known)}")
             elif type(value[key]) is not known[key] or value[key] == "":
                 self._wrong((*section, key), f"'{key}' must be {_TYPES[known[key]]}")
+            elif key in _LINES and not _one_line(value[key]):
+                self._wrong((*section, key), f"'{key}' is {_LINE}")
         for key in sorted(required - value.keys()):
             self._wrong(section, f"the key '{key}' is missing")
         return len(self._reasons) == before
@@ -208,6 +217,11 @@ def _dotted(key: str) -> tuple[str, ...]:
     return tuple(part.strip().strip("\"'") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", key))
 
 
+def _one_line(text: str) -> bool:
+    """What travels as a name or title; see kernel.model.Line."""
+    return 0 < len(text) <= 300 and text == text.strip() and text.isprintable()
+
+
 def _formula_names(formula: str) -> list[str]:
     """The column names in a formula, each once; `C` before a bracket is the one function there is."""
     return list(dict.fromkeys(re.findall(r"(?!C\s*\()[^\W\d]\w*(?:\.\w+)*", formula)))
@@ -218,4 +232,4 @@ def _level(level: Any) -> str | None:
         return str(level)
     if isinstance(level, int | float):
         return level_text(float(level))
-    return level if isinstance(level, str) and level and level == level.strip() else None
+    return level if isinstance(level, str) and _one_line(level) else None

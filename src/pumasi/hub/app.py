@@ -34,6 +34,7 @@ from pumasi.ledger import bundle, note
 from pumasi.store.db import open_db
 from pumasi.store.document import Document
 from pumasi.store.site import Site, utc_now
+from pumasi.store.snapshot import Snapshots
 
 THREADS = 400  # every waiting node holds one; 70 hospitals with a few jobs each fit
 MAX_BODY = 32 << 20
@@ -61,11 +62,11 @@ def open_hub(home: Path) -> Hub:
     settings = load(home)
     keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
     log_key = Ed25519PrivateKey.from_private_bytes(unb64((home / "keys" / "log.key").read_text().strip(), 32))
-    site = Site(open_db(home / "hub.db"), id=settings.name, keys=keys)
+    site = Site(open_db(home / "hub.db"), id=settings.name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
     hub = Hub(
         settings,
         site,
-        Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds),
+        Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds, policy=settings.policy_text(home)),
         Mailbox(home / "mailbox.db"),
         KeyShares(home / "shares", site),
     )
@@ -93,8 +94,11 @@ def make_app(hub: Hub) -> FastAPI:
         hub.log.start()
         stop = threading.Event()
         threading.Thread(target=_tidy_forever, args=(hub, stop), daemon=True, name="tidy").start()
+        keeping = threading.Thread(target=hub.site.keep_snapshots, args=(stop,), daemon=True, name="snapshots")
+        keeping.start()
         yield
         stop.set()
+        keeping.join(timeout=5)
         hub.log.stop()
 
     app = FastAPI(title="Pumasi hub", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -278,10 +282,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
     def view(case: str, caller: Signed, size: int = -1, wait: Seconds = 0) -> dict[str, Any]:
         """The state of a case; with `size`, once the log is longer than that."""
         site.wait_for(lambda: site.tree.size > size, min(wait, MAX_WAIT))
-        with site.changed:
-            if case not in site.world.cases:
-                raise NotFound("there is no such case")
-            found = site.world.cases[case]
+        found = site.case(case)
         silent = {hospital: round(time.monotonic() - hub.heard.get(hospital, hub.started)) for hospital in found.permits}
         with site.changed:
             return {"size": site.tree.size, "silent": silent, **governance.case_view(found)}
@@ -319,10 +320,10 @@ def _mailbox_routes(app: FastAPI, hub: Hub) -> None:
 
     def parties(job: RandomId) -> tuple[str, set[str]]:
         """The applicant of a job and its hospitals."""
-        for case in list(hub.site.world.cases.values()):
-            if job in case.jobs:
-                return case.event.author, set(case.jobs[job].at)
-        raise NotFound("there is no such job")
+        if job not in hub.site.world.jobs:
+            raise NotFound("there is no such job")
+        case = hub.site.case(hub.site.world.jobs[job])
+        return case.event.author, set(case.jobs[job].at)
 
     def for_hospitals(label: str) -> bool:
         return not label.startswith("release")

@@ -26,17 +26,18 @@ KEPT = 64  # recent checkpoints that may still gather cosignatures
 class Sequencer:
     """The one writer of the shared log."""
 
-    def __init__(self, site: Site, log_key: Ed25519PrivateKey, *, origin: str, batch_seconds: float) -> None:
+    def __init__(self, site: Site, log_key: Ed25519PrivateKey, *, origin: str, batch_seconds: float, policy: str | None = None) -> None:
         self.site, self.origin = site, origin
+        self._policy_text, self._policy = policy, note.Policy.parse(policy) if policy is not None else None
         self._key, self._batch = log_key, batch_seconds
         self._vkey = note.VKey(origin, note.LOG, log_key.public_key().public_bytes_raw())
         self._notes: dict[int, str] = {}
-        self._cosigned: dict[int, int] = {}  # size -> verified cosignatures
+        self._final: set[int] = set()  # sizes whose checkpoint has reached the quorum
         newest = site.checkpoint()
         self.published = note.parse_checkpoint(newest).size if newest else 0
         if newest:
             self._notes[self.published] = newest
-            self._cosigned[self.published] = len(self._witnessed(newest).cosigners)
+            self._judge(self.published)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._publish_forever, name="checkpoints", daemon=True)
 
@@ -112,11 +113,17 @@ class Sequencer:
             if any((present.name, present.key_id) == (signature.name, signature.key_id) for present in note.parse_checkpoint(text).lines):
                 return  # every request may be sent twice, and one cosignature of a member is enough
             text = note.add_cosignature(text, line)
-            self._notes[size], self._cosigned[size] = text, self._cosigned.get(size, 0) + 1
+            self._notes[size] = text
+            self._judge(size)
             self.site.save_checkpoint(size, text)
 
-    def _witnessed(self, text: str) -> note.Witnessed:
-        return note.check(note.parse_checkpoint(text), log=self._vkey, cosigners=self.cosigners())
+    def _judge(self, size: int) -> None:
+        """Note it when the cosignatures of this checkpoint, each verified when it came, are the quorum."""
+        text = self._notes[size]
+        lines = note.parse_checkpoint(text).lines
+        cosigned = sum(any(line.is_by(vkey) for line in lines) for vkey in self.cosigners())
+        if not self._policy.satisfied(text) if self._policy else cosigned >= self.quorum() > 0:
+            self._final.add(size)
 
     def cosigners(self) -> list[note.VKey]:
         """The key of every member that cosigns."""
@@ -129,13 +136,15 @@ class Sequencer:
         return count // 2 + 1 if count else 0
 
     def final(self, covering: int) -> str | None:
-        """The newest checkpoint over at least `covering` entries with a quorum of cosignatures."""
-        quorum = self.quorum()
+        """The newest checkpoint over at least `covering` entries that is final; before there are cosigners, the newest: NOT WITNESSED."""
+        witnessed = bool(self._policy or self.cosigners())
         for size in sorted(self._notes, reverse=True):
-            if size >= covering and self._cosigned.get(size, 0) >= quorum:
+            if size >= covering and (size in self._final or not witnessed):
                 return self._notes[size]
         return None
 
     def policy(self) -> str:
-        """The C2SP tlog-policy that a verifier can pin: this log, these cosigners, a majority."""
+        """The C2SP tlog-policy that a verifier can pin: the hub's own file, or this log with a majority of its cosigners."""
+        if self._policy_text is not None:
+            return self._policy_text
         return note.policy_text(self._vkey, self.cosigners(), quorum=self.quorum())

@@ -24,7 +24,7 @@ _messages = Table(
 
 class Mailbox:
     def __init__(self, path: Path) -> None:
-        self._engine: Engine = open_db(path, schema=_schema, synchronous="NORMAL")
+        self._engine: Engine = open_db(path, schema=_schema, migrations=(), synchronous="NORMAL")
         self._arrived = threading.Condition()
         self._senders: dict[tuple[str, str], set[str]] = {}  # who has sent: waiting asks here, not the database
 

@@ -30,7 +30,7 @@ class _Event(Model):
 
 class LogFounded(_Event):
     type: Literal["LogFounded"] = "LogFounded"
-    origin: Annotated[str, Field(pattern=r"^[!-*,-~]{1,200}$")]  # a C2SP key name: no space, no plus sign
+    origin: Annotated[str, Field(pattern=r"^[^\s+\x00-\x1f]{1,200}$")]  # a C2SP key name: no space, no plus sign
     log_key: PublicKey
     key: PublicKey
     box: PublicKey

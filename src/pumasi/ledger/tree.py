@@ -88,6 +88,20 @@ class Tree:
         self._levels = [bytearray()]  # level k holds the roots of the complete subtrees of 2^k entries, in order
         self._size = 0
 
+    @classmethod
+    def of_levels(cls, levels: list[bytearray], size: int) -> Tree:
+        """The tree of `size` entries from what `nodes` gave of it; `Tampered` when there are not as many nodes. Nothing is hashed again."""
+        expected = [(size >> level) * HASH for level in range(max(size.bit_length(), 1))]
+        if [len(level) for level in levels] != expected:
+            raise Tampered("a kept tree does not have the nodes of a tree of its size")
+        tree = cls()
+        tree._levels, tree._size = levels, size
+        return tree
+
+    def nodes(self, level: int, start: int) -> bytes:
+        """The roots of the complete subtrees of 2^level entries, from the one at `start` on; empty beyond the last level."""
+        return bytes(self._levels[level][start * HASH :]) if level < len(self._levels) else b""
+
     @property
     def size(self) -> int:
         return self._size

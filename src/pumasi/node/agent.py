@@ -60,9 +60,12 @@ class Agent:
         """Follow the log in one thread, act in this one."""
         follower = threading.Thread(target=self._forever, args=(self.follow, 0.0), daemon=True, name="follow")
         follower.start()
+        keeping = threading.Thread(target=self.node.site.keep_snapshots, args=(self.stop,), daemon=True, name="snapshots")
+        keeping.start()
         gossip = Gossip(self.node)
         threading.Thread(target=self._forever, args=(lambda: self._compare(gossip), 0.0), daemon=True, name="gossip").start()
         self._forever(self.act, PAUSE)
+        keeping.join(timeout=5)
         follower.join(timeout=0.5)  # it may be waiting for news for long, and may be cut off anywhere
 
     def _compare(self, gossip: Gossip) -> None:
@@ -95,7 +98,7 @@ class Agent:
         """Fetch what is new, replay it, check the head against the own copy, cosign it."""
         site = self.node.site
         news = self.node.courier.news(site.tree.size, seen=self._told)
-        for data, reasons in zip(news.entries, site.extend(news.entries), strict=True):
+        for data, reasons in zip(news.entries, site.extend(news.entries, in_order=True), strict=False):
             if reasons:
                 site.note(f"evidence|{site.tree.size}", f"{news.checkpoint or ''}\n{b64(data)}\n".encode())
                 raise Tampered("the hub sequenced an event that the rules refuse; this node does not cosign it", *reasons)

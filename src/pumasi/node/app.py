@@ -14,6 +14,7 @@ from pumasi.node.sources import TableSource
 from pumasi.store.custody import FileCustodian
 from pumasi.store.db import open_db
 from pumasi.store.site import Site
+from pumasi.store.snapshot import Snapshots
 
 
 @dataclass
@@ -48,7 +49,7 @@ def open_node(home: Path) -> Node:
     return Node(
         home,
         settings,
-        Site(open_db(home / "node.db"), id=settings.name, keys=keys),
+        Site(open_db(home / "node.db"), id=settings.name, keys=keys, snapshots=Snapshots(home / "snapshot", keys)),
         Courier(settings.hub, home / "hub.crt", hospital=settings.name, keys=keys),
         Ed25519PrivateKey.from_private_bytes(unb64((home / "keys" / "cosigner.key").read_text().strip(), 32)),
         table_sources(home, settings),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -18,7 +18,7 @@ def init(
     name: Annotated[str, typer.Option(help="The hospital's id in the log.")],
     hub: Annotated[str, typer.Option(help="The hub's address, https://host:port.")],
     hub_cert: Annotated[Path, typer.Option(help="The hub's certificate, hub.crt, from the coordinating body.")],
-    kind: Annotated[str, typer.Option(help="hospital or tertiary-hospital")] = "hospital",
+    kind: Annotated[str, typer.Option(help="hospital or tertiary-hospital; any other kind of member only cosigns")] = "hospital",
     smallest_cell: Annotated[int, typer.Option(help="No result of this hospital is about fewer people.")] = 10,
 ) -> None:
     """Make the folder, node.toml and keys. Then name your tables in node.toml, and `describe` them."""
@@ -27,13 +27,13 @@ def init(
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from pumasi.kernel.codes import MEDICAL
+    from pumasi.kernel.codes import MemberKind, choices
     from pumasi.kernel.envelope import Keys, b64
     from pumasi.kernel.errors import Invalid
     from pumasi.node import settings
 
-    if kind not in MEDICAL:
-        raise Invalid(f"a node is run by a medical institution: --kind is one of {', '.join(MEDICAL)}")
+    if kind not in get_args(MemberKind) or kind == "coordinator":
+        raise Invalid(f"--kind is one of {choices(MemberKind)}, but not coordinator: that one runs the hub")
     if (home / "node.toml").exists():
         raise Invalid(f"{home} is a node already; serve it with `pumasi node serve --home {home}`")
     if not hub_cert.is_file():
@@ -54,6 +54,7 @@ def init(
 def describe(home: Home) -> None:
     """Read the tables of node.toml and record what the catalogue may know of them. Rare values are never named."""
     from pumasi.kernel import event as ev
+    from pumasi.kernel.codes import MEDICAL
     from pumasi.kernel.errors import Invalid
     from pumasi.kernel.event import CONSORTIUM
     from pumasi.node.app import open_node
@@ -61,6 +62,8 @@ def describe(home: Home) -> None:
     from pumasi.store.document import Document
 
     node = open_node(home)
+    if node.settings.kind not in MEDICAL:
+        raise Invalid(f"a {node.settings.kind} describes no data: its node only copies, checks and cosigns the log")
     if not node.sources:
         raise Invalid(f"{home / 'node.toml'} names no table; add a section [tables.NAME] with file and person")
     dataset = describe_tables(node.sources, hospital=node.settings.name, smallest_cell=node.settings.smallest_cell)

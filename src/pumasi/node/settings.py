@@ -18,7 +18,7 @@ TEMPLATE = """\
 # One hospital's node. Change a value, restart `pumasi node serve`, done.
 
 name = {name}                # this hospital's id in the log; fixed once it has joined
-kind = {kind}                # hospital or tertiary-hospital
+kind = {kind}                # hospital or tertiary-hospital; any other kind of member only cosigns
 hub = {hub}                  # the coordinating body's address; its certificate is hub.crt beside this file
 
 # No permit of this hospital goes below this many people, whatever a study asks. Descriptions name no rarer value.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Column, Engine, Index, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, event
+
+from pumasi.store.migrate import Migration, migrate
 
 metadata = MetaData()
 
@@ -28,10 +31,20 @@ Index("outbox_state", outbox.c.state)
 documents = Table("documents", metadata, Column("commitment", String(64), primary_key=True), Column("data", LargeBinary))
 # Small private state of this party, such as which jobs it has begun.
 notes = Table("notes", metadata, Column("key", String(200), primary_key=True), Column("value", LargeBinary))
+# What closed cases had come to, which the rules no longer ask for. Computed from the entries, and again by every replay from zero.
+closed = Table("closed", metadata, Column("case", String(32), primary_key=True), Column("data", LargeBinary))
+
+# Append-only: a database of any earlier version is brought here by the steps that it lacks.
+MIGRATIONS = (
+    Migration(1, "a table for closed cases", ("""CREATE TABLE closed ("case" VARCHAR(32) NOT NULL, data BLOB, PRIMARY KEY ("case"))""",)),
+)
 
 
-def open_db(path: Path, *, schema: MetaData = metadata, synchronous: str = "FULL") -> Engine:
-    """Open or create the database at `path` (mode 0600). Transactions begin immediately: one writer at a time, never a deadlock."""
+def open_db(path: Path, *, schema: MetaData = metadata, migrations: Sequence[Migration] = MIGRATIONS, synchronous: str = "FULL") -> Engine:
+    """Open or create the database at `path` (mode 0600), and bring an older one up to date.
+
+    Transactions begin immediately: one writer at a time, never a deadlock.
+    """
     if not path.exists():
         path.touch(mode=0o600)
     # max_overflow: the hub answers hundreds of waiting nodes at once, and none may fail for want of a connection.
@@ -51,7 +64,7 @@ def open_db(path: Path, *, schema: MetaData = metadata, synchronous: str = "FULL
         if not connection.get_execution_options().get("reading"):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    schema.create_all(engine)
+    migrate(engine, schema, migrations, path=path)
     return engine
 
 

@@ -6,24 +6,34 @@ it. The same fold runs here as everywhere: an entry that the rules refuse never 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import SystemRandom
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import SQLAlchemyError
 
 from pumasi.kernel import door, rules
 from pumasi.kernel.envelope import Keys, sha256, sign
 from pumasi.kernel.errors import NotFound, Refused, Tampered, refuse_if
 from pumasi.kernel.event import Entry, body_of
-from pumasi.kernel.world import World
+from pumasi.kernel.world import Case, World
+from pumasi.ledger.note import parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
-from pumasi.store.db import checkpoints, documents, entries, notes, outbox, reader
+from pumasi.store.db import checkpoints, closed, documents, entries, notes, outbox, reader
 from pumasi.store.document import Document
+from pumasi.store.snapshot import Snapshots, read_case, write_case
+
+SAMPLED = 256  # entries that a start from a snapshot compares with it
+TOGETHER = 500  # closed cases written down at once while replaying
+EVERY, OFTEN = 1000, 60.0  # entries, seconds between snapshots: what is replayed at a start, at most
+
+log = logging.getLogger("pumasi.store")
 
 
 @dataclass(frozen=True)
@@ -41,17 +51,61 @@ def utc_now() -> datetime:
 class Site:
     """The record of the party `id`. Safe for several threads; `record` is safe for several processes too."""
 
-    def __init__(self, engine: Engine, *, id: str, keys: Keys, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, engine: Engine, *, id: str, keys: Keys, now: Callable[[], datetime] = utc_now, snapshots: Snapshots | None = None
+    ) -> None:
         self.engine, self._reader, self.id, self.keys, self.now = engine, reader(engine), id, keys, now
+        self._snapshots = snapshots
         self.changed = threading.Condition(threading.RLock())
         self._caught_up = 0  # up to here every own event is in the copy or was refused
         self._load()
 
+    # --- starting ---
+
     def _load(self) -> None:
+        """Go on from the newest snapshot; without one that fits, replay everything."""
+        if self._snapshots is not None:
+            try:
+                found = self._snapshots.load()
+                if found is not None:
+                    self.world, self.tree = found
+                    self._compare(range(self.tree.size))
+                    self._replay()
+                    return
+            except (Refused, Tampered) as error:
+                log.warning("%s: %s; replaying the whole log instead", self.id, error)
+                self._snapshots.forget()
         self.world, self.tree = World(), Tree()
+        self._replay()
+
+    def _replay(self) -> None:
+        """Let follow what is on the disk behind the tree, and compare the whole with the newest checkpoint."""
+        ended: list[tuple[str, Case]] = []
         with self._reader.connect() as db:
-            for (data,) in db.execute(select(entries.c.data).order_by(entries.c.index)):
-                self._fold(Entry(data))
+            for (data,) in db.execute(select(entries.c.data).where(entries.c.index >= self.tree.size).order_by(entries.c.index)):
+                ended += self._fold(Entry(data))
+                if len(ended) >= TOGETHER:
+                    self._keep_closed(ended)
+                    ended.clear()
+        self._keep_closed(ended)
+        newest = self.checkpoint()
+        head = parse_checkpoint(newest) if newest else None
+        if head is not None and head.size <= self.tree.size and self.tree.root(head.size) != head.root:
+            raise Tampered(f"the newest checkpoint that {self.id} keeps is not over the entries that it keeps")
+
+    def _keep_closed(self, ended: list[tuple[str, Case]]) -> None:
+        if ended:
+            with self.engine.begin() as db:
+                keep_closed(db, ended)
+
+    def _compare(self, indexes: range) -> None:
+        """That entries picked at random, and the last, are those of the tree. Asking all of a long log would take as long as hashing it."""
+        picked = {*SystemRandom().sample(indexes, min(SAMPLED, len(indexes))), *indexes[-1:]}
+        with self._reader.connect() as db:
+            rows = list(db.execute(select(entries.c.index, entries.c.digest, entries.c.data).where(entries.c.index.in_(picked))))
+        fitting = [index for index, digest, data in rows if leaf_hash(data) == self.tree.leaf(index) and sha256(data) == digest]
+        if len(fitting) < len(picked):
+            raise Tampered("the snapshot's tree is not that of the entries on the disk")
 
     def instant(self) -> str:
         return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -114,19 +168,24 @@ class Site:
 
     # --- the shared log ---
 
-    def extend(self, data: Sequence[bytes]) -> list[list[str]]:
-        """Add entries that follow; per entry the reasons why it was not added (an entry that is there already is no problem)."""
+    def extend(self, data: Sequence[bytes], *, in_order: bool = False) -> list[list[str]]:
+        """Add entries that follow; per entry the reasons why it was not added (an entry that is there already is no problem).
+
+        `in_order` for a history that somebody else has put in order: what follows a refused entry is not looked at.
+        """
         with self.changed:
+            written = False
             try:
                 with self.engine.begin() as db:
-                    outcome = self._add(db, data)
-            except SQLAlchemyError:
-                self._load()  # nothing was written: think again what is on disk
-                raise
+                    outcome = self._add(db, data, in_order=in_order)
+                written = True
+            finally:
+                if not written:
+                    self._load()  # think again what is on disk
             self.changed.notify_all()
             return outcome
 
-    def _add(self, db: Connection, data: Sequence[bytes]) -> list[list[str]]:
+    def _add(self, db: Connection, data: Sequence[bytes], *, in_order: bool) -> list[list[str]]:
         outcome: list[list[str]] = []
         added: dict[str, dict[str, Any]] = {}
         for item in data:
@@ -135,18 +194,22 @@ class Site:
                 try:
                     index, entry = self.tree.size, Entry(item)
                     refuse_if(*door.refusals(body_of(entry.event)))  # at the door, not in the rules: old logs replay for ever
-                    self._fold(entry)
+                    keep_closed(db, self._fold(entry))
                     added[digest] = {"index": index, "digest": digest, "data": item}
                 except (Refused, Tampered) as error:
                     reasons = error.reasons
             outcome.append(reasons)
+            if reasons and in_order:
+                break
         if added:
             db.execute(insert(entries), list(added.values()))  # one statement: a batch costs one sync and little more
         return outcome
 
-    def _fold(self, entry: Entry) -> None:
+    def _fold(self, entry: Entry) -> list[tuple[str, Case]]:
+        """Let an entry follow; the case that it closed, if it did, which is the caller's to keep."""
         rules.apply(self.world, entry)
         self.tree.append(leaf_hash(entry.data))
+        return [(entry.event.case, self.world.retire(entry.event.case))] if entry.event.type == "CaseClosed" else []
 
     def _index(self, db: Connection, digest: str) -> int | None:
         # as text: asked for every entry, and building the statement anew costs more than asking
@@ -155,6 +218,18 @@ class Site:
     def index_of(self, digest: str) -> int | None:
         with self._reader.connect() as db:
             return self._index(db, digest)
+
+    def case(self, id: str) -> Case:
+        """A case, open or closed; `NotFound` for none."""
+        with self.changed:
+            found = self.world.cases.get(id)
+        if found is None and id in self.world.retired:
+            with self._reader.connect() as db:
+                data = db.execute(select(closed.c.data).where(closed.c.case == id)).scalar()
+            found = read_case(data) if data is not None else None
+        if found is None:
+            raise NotFound("there is no such case")
+        return found
 
     def entries(self, start: int, stop: int | None = None) -> list[bytes]:
         with self._reader.connect() as db:
@@ -165,6 +240,32 @@ class Site:
         """Block until `ready()` or the time is over."""
         with self.changed:
             return self.changed.wait_for(ready, timeout=seconds)
+
+    # --- snapshots ---
+
+    def keep_snapshots(self, stop: threading.Event) -> None:
+        """Write a snapshot whenever the log has grown by `EVERY` entries or for `OFTEN` seconds, and at the end; returns after `stop`."""
+        if self._snapshots is None:
+            return
+        done, since = True, monotonic()
+        while not stop.wait(1.0):
+            full = self.tree.size >= self._snapshots.size + EVERY
+            if (full and done) or monotonic() > since + OFTEN:
+                done, since = self.save_snapshot(), monotonic()
+        self.save_snapshot()
+        self._snapshots.close()
+
+    def save_snapshot(self) -> bool:
+        """Write down what is computed; False when that is not possible now, which costs the next start time and nothing else."""
+        if self._snapshots is None or self.tree.size == self._snapshots.size:
+            return True
+        with self.changed:
+            moment = self._snapshots.capture(self.world, self.tree)
+        try:
+            return self._snapshots.save(moment)
+        except OSError as error:
+            log.warning("%s: no snapshot could be written (%s); the next start replays more of the log", self.id, error.strerror)
+            return False
 
     # --- checkpoints, documents, notes ---
 
@@ -218,6 +319,14 @@ class Site:
 
 def keep_document(db: Connection, document: Document) -> None:
     db.execute(upsert(documents).values(commitment=document.commitment, data=document.data).on_conflict_do_nothing())
+
+
+def keep_closed(db: Connection, ended: Sequence[tuple[str, Case]]) -> None:
+    """What closed cases have come to; a replay from zero writes it anew."""
+    if ended:
+        statement = upsert(closed)
+        statement = statement.on_conflict_do_update(index_elements=["case"], set_={"data": statement.excluded.data})
+        db.execute(statement, [{"case": id, "data": write_case(case)} for id, case in ended])
 
 
 def read_note(engine: Engine, key: str) -> bytes | None:

@@ -10,12 +10,12 @@ let shown = null; // the latest verdict, said again when the language changes
 
 /** The English text of an element in the page, kept on it before it is translated. */
 function sentenceOf(element) {
-  element.dataset.say ||= element.textContent.trim().replace(/\s+/g, " ");
+  element.dataset.say ||= element.textContent;
   return { english: element.dataset.say, values: [] };
 }
 
 function translate(root) {
-  for (const element of root.querySelectorAll("[data-say]")) element.textContent = spoken(sentenceOf(element), translations);
+  for (const element of root.querySelectorAll("[data-say]")) element.textContent = visible(sentenceOf(element));
 }
 
 function speak(language) {
@@ -34,12 +34,17 @@ function preferred() {
   return navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag === "ko" || tag === "en") ?? "en";
 }
 
+/** What a reader may see of a sentence: nothing invisible, nothing that turns the direction of a line, nothing that looks like a space. */
+function visible(sentence) {
+  return spoken(sentence, translations).replace(HIDDEN, (letter) => `\\u{${letter.codePointAt(0).toString(16)}}`);
+}
+
 // --- files ---
 
 function showChosen(input) {
   const place = input.closest("label").querySelector(".chosen");
   const [file] = input.files;
-  place.textContent = file === undefined ? spoken(sentenceOf(place), translations) : file.name;
+  place.textContent = visible(file?.name ?? sentenceOf(place));
   place.closest("label").classList.toggle("full", file !== undefined);
   $("forget").hidden = $("policy").files.length === 0;
 }
@@ -100,7 +105,7 @@ async function check() {
 
 async function checkAndShow() {
   $("check").disabled = true;
-  $("status").textContent = spoken(say`Checking…`, translations);
+  $("status").textContent = visible(say`Checking…`);
   shown = await check();
   render(shown);
   $("check").disabled = false;
@@ -114,7 +119,7 @@ async function checkAndShow() {
 function element(tag, content, className = "") {
   const made = document.createElement(tag);
   made.className = className;
-  made.append(...[content].flat().map((item) => (item instanceof Node ? item : spoken(item, translations))));
+  made.append(...[content].flat().map((item) => (item instanceof Node ? item : visible(item))));
   return made;
 }
 
@@ -126,6 +131,7 @@ function render(result) {
   const section = $("result");
   section.replaceChildren($(result.verdict).content.cloneNode(true));
   section.dataset.verdict = result.verdict;
+  section.setAttribute("aria-labelledby", "verdict");
   section.hidden = false;
   translate(section);
   const fill = (name, nodes) => section.querySelector(`[data-fill="${name}"]`).append(...nodes);
@@ -141,8 +147,8 @@ function aboutFile({ name, digest }) {
 }
 
 function renderReport(told, fill) {
-  fill("title", [spoken(told.title, translations)]);
-  fill("warnings", warningsOf(told).map(([title, sentence]) => element("li", [element("strong", title), " ", element("span", sentence)])));
+  fill("title", [visible(told.title)]);
+  fill("warnings", warningsOf(told).map(([, title, sentence]) => element("li", [element("strong", title), " ", element("span", sentence)])));
   fill("proven", items(told.proven));
   fill("hospitals", told.hospitals.map(({ name, sentences }) => {
     return element("section", [element("h4", name), element("ul", items(sentences))]);
@@ -150,16 +156,16 @@ function renderReport(told, fill) {
   fill("ofLog", items(told.ofLog));
   fill("notProven", items(told.notProven));
   if (told.fingerprints.length === 0) return;
-  const rows = told.fingerprints.map(({ name, fingerprint }) => element("div", [element("dt", name), element("dd", element("code", fingerprint))]));
-  fill("fingerprints", [element("h3", say`Key fingerprints`), element("dl", rows, "keys")]);
+  const row = ({ name, fingerprint }) => element("div", [element("dt", name), element("dd", element("code", fingerprint))]);
+  fill("fingerprints", [element("h3", say`Key fingerprints`), element("dl", told.fingerprints.map(row), "keys")]);
 }
 
 function warningsOf({ pinned, witnessed, closed }) {
   return [
-    ...(pinned ? [] : [[say`KEYS NOT PINNED`, say`Consistent, not authentic: whoever invents all keys can write a bundle that passes. A policy prevents that.`]]),
-    ...(witnessed ? [] : [[say`NOT WITNESSED`, say`Only the log itself has signed; a second history of it could exist.`]]),
-    ...(closed ? [] : [[say`NOT CLOSED`, say`The case still runs; its latest events could be missing.`]]),
-  ];
+    [pinned, say`KEYS NOT PINNED`, say`Consistent, not authentic: whoever invents all keys can write a bundle that passes. A policy prevents that.`],
+    [witnessed, say`NOT WITNESSED`, say`Only the log itself has signed; a second history of it could exist.`],
+    [closed, say`NOT CLOSED`, say`The case still runs; its latest events could be missing.`],
+  ].filter(([fine]) => !fine);
 }
 
 function reasonsOf(reasons) {

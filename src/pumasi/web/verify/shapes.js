@@ -17,10 +17,13 @@ function text(pattern) {
   return (value) => typeof value === "string" && whole.test(value);
 }
 
-/** One printable line without spaces at its ends. What is printable grows with Unicode: a browser may know newer letters than Python. */
+/* What is not printable, and every space but the plain one. Unicode grows: a browser may know newer letters than Python. */
+const HIDDEN = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
+
+/** One printable line without spaces at its ends. */
 function line(pattern) {
-  const shape = text(pattern), hidden = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}|^ | $/u;
-  return (value) => shape(value) && !hidden.test(value);
+  const shape = text(pattern);
+  return (value) => shape(value) && value.search(HIDDEN) === -1 && !/^ | $/.test(value);
 }
 
 /** A line in Unicode normal form C: what looks the same is the same. */
@@ -75,7 +78,7 @@ const CONSORTIUM = "consortium";
 const MEMBER = properName(String.raw`[^@\|\/\\\x00-\x1f]{1,64}`);
 const PERSON = properName(String.raw`[a-z0-9\-]{1,32}@[^@\|\/\\\x00-\x1f]{1,64}`);
 const LINE = line("[^]{1,300}");
-const ID = text("[0-9a-f]{32}"), HASH = text("[0-9a-f]{64}"), KEY = text("[A-Za-z0-9+\\/]{43}=");
+const ID = text("[0-9a-f]{32}"), HASH = text("[0-9a-f]{64}"), KEY = text("[A-Za-z0-9+\\/]{42}[AEIMQUYcgkosw048]=");
 const DAY = moment("[0-9]{4}(?:-[0-9]{2}){2}"), INSTANT = moment("[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}Z");
 const COUNT = number(0), ONE_UP = number(1), FLAG = (value) => typeof value === "boolean";
 const MEDICAL = ["hospital", "tertiary-hospital"];

@@ -34,8 +34,8 @@ async function verify(data, { mayBeOpen = false } = {}) {
   await checkHeads(bundle.heads, history, head);
   const log = await noteKey(utf8(history.founded.origin), LOG, bytesOf(history.founded.log_key));
   const witnesses = [...history.members].filter(([, member]) => member.admitted && member.cosigner !== null);
-  const members = await Promise.all(witnesses.map(([name, member]) =>
-    noteKey(utf8(`${history.founded.origin}/${quoted(name)}`), COSIGNER, bytesOf(member.cosigner))));
+  const members = await Promise.all(witnesses.map(async ([member, { cosigner }]) =>
+    ({ member, ...(await noteKey(utf8(`${history.founded.origin}/${quoted(member)}`), COSIGNER, bytesOf(cosigner))) })));
   const signed = await checkCheckpoint(head, log, members);
   return { history, head, entries, log, cosigners: members.filter((key) => signed.has(key.whole)) };
 }
@@ -119,7 +119,7 @@ async function report(verified, { pinned }) {
     hospitals: [...history.sides].map(([name, side]) => ({ name, sentences: [...ofHospital(side)] })),
     ofLog: [
       ...(permits ? [say`The heads of the log that the hospitals saw when they issued their permits are part of this log.`] : []),
-      cosignatures(cosigners.map((key) => new TextDecoder().decode(key.name))),
+      cosignatures(cosigners.map((key) => key.member)),
       ...(pinned ? [say`The log's key is the one that the policy pins, and the cosignatures reach its quorum.`] : []),
     ],
     notProven: [

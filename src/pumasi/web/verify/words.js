@@ -1,7 +1,7 @@
 "use strict";
 /* Sentences in two languages.
 
-   A sentence is written in English where it is said, as a template with the tag `say`. Its Korean form stands in korean.js under the English
+   A sentence is written in English where it is said, as a template with the tag "say". Its Korean form stands in korean.js under the English
    one, with {0}, {1} … for what differs. A value may be a sentence itself; a sentence may go on in the next line. */
 
 function say(strings, ...values) {
