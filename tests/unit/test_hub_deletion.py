@@ -168,6 +168,19 @@ def test_shares_that_a_backup_brings_back_are_given_to_nobody_and_destroyed_agai
     assert not centre.has_share(FIRST) and centre.has_share(SECOND)
 
 
+def test_shares_of_a_closed_case_that_a_backup_brings_back_are_destroyed_again(tmp_path: Path) -> None:
+    centre = Centre.of(tmp_path)
+    shutil.copytree(tmp_path / "shares", tmp_path / "backup")
+    centre.say(ev.StudyDone, RESEARCHER)
+    for hospital in centre.book.hospitals:
+        centre.say(ev.DeletionPending, hospital, until=centre.book.until())
+        centre.say(ev.WorkspaceDestroyed, hospital, certificate=centre.book.certificate_v2(hospital))
+    centre.tidy()
+    assert centre.site.world.is_closed(centre.book.case) and not list((tmp_path / "shares").iterdir())
+    shutil.copytree(tmp_path / "backup", tmp_path / "shares", dirs_exist_ok=True)
+    assert centre.shares.sweep() == 3 and not list((tmp_path / "shares").iterdir())
+
+
 def test_only_the_coordinating_body_agrees_to_a_reversal(live: Callable[[Casebook], LiveHub]) -> None:
     book = play_certified(until="pending")
     book.say(ev.ReversalAsked, f"steward@{FIRST}")

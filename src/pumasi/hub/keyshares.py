@@ -57,11 +57,12 @@ class KeyShares:
 
     def sweep(self) -> int:
         """Destroy again what a restored backup brought back, though the log says that it is destroyed; how many there were."""
-        cases = self._site.world.cases.items()
-        gone = [(id, hospital) for id, case in cases for hospital, permit in case.permits.items() if permit.share_destroyed]
-        back = [(case, hospital) for case, hospital in gone if self._path(case, hospital).exists()]
-        for case, hospital in back:
-            self.destroy(case, hospital)
+        world = self._site.world
+        ends = {id: [name for name, permit in case.permits.items() if permit.share_destroyed] for id, case in world.cases.items()}
+        gone = {self._path(id, hospital) for id, hospitals in ends.items() for hospital in hospitals}
+        back = [path for path in self._folder.glob("*.key") if path in gone or world.is_closed(path.name[:32])]
+        for path in back:
+            FileCustodian(path).destroy()
         return len(back)
 
 

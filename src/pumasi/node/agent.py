@@ -143,6 +143,7 @@ class Agent:
 
     def end_permits(self) -> None:
         """Make unusable, and in time destroy, what is over: on this node's own clock."""
+        self.deletion.sweep_closed()
         ahead = self.node.site.ahead()
         for id, case, permit in self._mine():
             self._attempt(self._end_one(ahead), id, case, permit)

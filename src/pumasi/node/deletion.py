@@ -35,6 +35,21 @@ class Deletion:
     keeper: Keeper
     desk: JobDesk
     _swept: set[str] = field(default_factory=set)
+    _closed: int = -1  # how many cases were closed when this node last looked what a backup brought back of them
+
+    def sweep_closed(self) -> None:
+        """Destroy again what a restored backup brought back of closed cases."""
+        retired = self.node.site.world.retired
+        if len(retired) == self._closed:
+            return
+        self._closed = len(retired)
+        keys, folders = (self.node.home / "keys" / "permits").glob("*.key"), (self.node.home / "workspaces").glob("*")
+        for id in sorted({path.stem for path in (*keys, *folders)} & retired):
+            self._sweep(id)
+
+    def _sweep(self, id: str) -> None:
+        if self.keeper.sweep(id):
+            log.error("case %s: a destroyed workspace or its key was brought back, by a backup perhaps; destroyed again", id[:8])
 
     def step(self, id: str, case: Case, permit: PermitCase, *, ahead: list[Entry]) -> None:
         """Take every step that is due for one permit. `ahead` are this node's own events that its copy of the log lacks."""
@@ -52,8 +67,7 @@ class Deletion:
                 self.node.site.record(ev.WorkspaceDestroyed, case=id, opened=[certificate], certificate=certificate.commitment)
         if state == "destroyed" and id not in self._swept:
             self._swept.add(id)
-            if self.keeper.sweep(id):
-                log.error("case %s: a destroyed workspace or its key was brought back, by a backup perhaps; destroyed again", id[:8])
+            self._sweep(id)
 
     def _end(self, id: str, permit: PermitCase, state: str) -> str:
         """End a permit that is over by its date, or whose workspace this node has destroyed; the state after."""
