@@ -15,13 +15,15 @@ from random import SystemRandom
 from time import monotonic
 from typing import Any
 
+from pydantic import Field
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from pumasi.kernel import door, rules
-from pumasi.kernel.envelope import Keys, sha256, sign
+from pumasi.kernel.envelope import Keys, parse_canonical, sha256, sign
 from pumasi.kernel.errors import NotFound, Refused, Tampered, refuse_if
 from pumasi.kernel.event import Entry, body_of
+from pumasi.kernel.model import Instant, Model
 from pumasi.kernel.world import Case, World
 from pumasi.ledger.note import parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
@@ -32,6 +34,8 @@ from pumasi.store.snapshot import Snapshots, read_case, write_case
 SAMPLED = 256  # entries that a start from a snapshot compares with it
 TOGETHER = 500  # closed cases written down at once while replaying
 EVERY, OFTEN = 1000, 60.0  # entries, seconds between snapshots: what is replayed at a start, at most
+
+RESTORED, CAME_BACK = "restored", "came back"  # notes: the mark of a restored party, before and after it has caught up
 
 log = logging.getLogger("pumasi.store")
 
@@ -46,6 +50,15 @@ class Receipt:
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+class Mark(Model):
+    """What a restored party knows of its past, until it has caught up: the log as its backup had it."""
+
+    made_at: Instant
+    restored_at: Instant
+    size: int = Field(ge=0)
+    checkpoint: str | None
 
 
 class Site:
@@ -118,6 +131,8 @@ class Site:
             return self._sign_into_outbox(db, kind, case, opened, fields)
 
     def _sign_into_outbox(self, db: Connection, kind: type[Any], case: str, opened: Iterable[Document], fields: dict[str, Any]) -> Receipt:
+        if db.execute(select(notes.c.key).where(notes.c.key == RESTORED)).first():  # what it said after its backup it does not know yet
+            raise Refused(f"{self.id} was restored from a backup and signs nothing until it has caught up with the log; serve it, and wait")
         chain = select(outbox.c.seq, outbox.c.digest).where(outbox.c.case == case, outbox.c.author == self.id, outbox.c.state != "refused")
         last = db.execute(chain.order_by(outbox.c.seq.desc()).limit(1)).first()
         seq, prev = (last.seq + 1, last.digest) if last else (0, None)
@@ -165,6 +180,29 @@ class Site:
         with self._reader.connect() as db:
             query = select(outbox.c.digest).where(outbox.c.state == "logged").order_by(outbox.c.id.desc()).limit(1)
             return db.execute(query).scalar() or ""
+
+    # --- after a backup ---
+
+    def mark(self) -> Mark | None:
+        """The mark of a party that was restored and has not caught up yet."""
+        value = self.noted(RESTORED)
+        return Mark.read(parse_canonical(value)) if value is not None else None
+
+    def come_back(self) -> None:
+        """Take up again what this party had signed after its backup was made, and sign from now on. The own copy must have caught up."""
+        mark = self.mark()
+        if mark is None:
+            return
+        own = [entry for entry in map(Entry, self.entries(mark.size)) if entry.event.author == self.id]
+        with self.engine.begin() as db:
+            for entry in own:
+                event = entry.event
+                known = db.execute(update(outbox).where(outbox.c.digest == entry.digest).values(state="logged")).rowcount
+                if not known:
+                    row = {"case": event.case, "author": self.id, "seq": event.seq, "digest": entry.digest, "data": entry.data}
+                    db.execute(insert(outbox).values(**row, state="logged"))
+            db.execute(delete(notes).where(notes.c.key == CAME_BACK))
+            db.execute(update(notes).where(notes.c.key == RESTORED).values(key=CAME_BACK))
 
     # --- the shared log ---
 
