@@ -116,6 +116,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/checkpoint"): "the newest checkpoint with a quorum of cosignatures, over at least `covering` entries",
     ("GET", "/policy"): "the C2SP tlog-policy of this log: its key, its cosigners, a majority",
     ("POST", "/admissions"): "the coordinating body admits the member named in the body",
+    ("POST", "/revocations"): "the coordinating body revokes the keys of the member named in the body",
     ("PUT", "/documents/{commitment}"): "keep the document behind a salted commitment",
     ("GET", "/documents/{commitment}"): "the document behind a salted commitment",
     ("GET", "/catalogue"): "every described dataset, by hospital",

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pumasi.kernel import event as ev
 from pumasi.kernel import rules
 from pumasi.kernel.certificate import LIMITS, UNPROVABLE, Backup, Certificate, CertificateV2, Manifest, Purge, ShareCertificate
-from pumasi.kernel.envelope import Keys, commit, parse_canonical, sha256, sign
+from pumasi.kernel.envelope import Keys, commit, parse_canonical, possession, sha256, sign
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.kernel.job import Job
 from pumasi.kernel.permit import Permit
@@ -352,6 +352,32 @@ class Casebook:
 
     def events_of(self, author: str) -> list[Any]:
         return [event for event in (Entry(data).event for data in self.log) if event.author == author and event.case == self.case]
+
+    def new_keys(self, who: str) -> Keys:
+        count = f"{who} {len(self.log)}"
+        return Keys(
+            Ed25519PrivateKey.from_private_bytes(self._bytes(f"signing {count}")),
+            X25519PrivateKey.from_private_bytes(self._bytes(f"box {count}")),
+        )
+
+    def change(self, who: str, new: Keys, *, cosigner: str | None = None, prover: Keys | None = None) -> dict[str, Any]:
+        """The fields with which `who` announces new keys."""
+        fields = {"key": new.public, "box": new.box_public, "cosigner": cosigner}
+        proof = possession({"author": who, **fields, "replaces": self.keys_of(who).public}, prover or new)
+        return {"case": CONSORTIUM, **fields, "proof": proof}
+
+    def rotate(self, who: str) -> None:
+        """New keys of a party, cosigning too if it cosigns."""
+        new, cosigner = self.new_keys(who), None
+        if who in self.cosigners:
+            self.cosigners[who] = Ed25519PrivateKey.from_private_bytes(self._bytes(f"cosigner {who} {len(self.log)}"))
+            cosigner = Keys(self.cosigners[who], new.box).public
+        self.say(ev.KeyRotated, who, **self.change(who, new, cosigner=cosigner))
+        self.keys[who] = new
+
+    def revoke(self, who: str, *, by: str) -> None:
+        self.say(ev.KeyRevoked, by, case=CONSORTIUM, subject=who)
+        self.cosigners.pop(who, None)
 
     def until(self, days: float = 7) -> str:
         return (START + timedelta(seconds=self._ticks, days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -243,6 +243,121 @@ def test_a_certificate_never_passes_for_the_other_sides() -> None:
     assert "signature on the share-certificate" in reasons(book.bundle())[0]
 
 
+# --- keys that change ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", STEPS[STEPS.index("submitted") : STEPS.index("closed")])
+def test_keys_may_change_at_every_stage(step: str) -> None:
+    """Whatever was signed before counts by the key of its place, whatever comes later by the new one, the cosignatures too."""
+    book = play(until=step)
+    for who in (FIRST, f"steward@{FIRST}", RESEARCHER, COORDINATOR, f"checker-0@{FIRST}", f"drb-1@{FIRST}"):
+        book.rotate(who)
+    assert reasons(book.bundle()) == []
+    book.play(after=step)
+    verified = verify.verify(book.bundle())
+    assert len(verified.cosigners) == 5
+    assert verify.policy_refusals(verify.read_policy(book.policy(quorum=5).encode()), verified) == []
+    old = play(until=step).cosigners
+    forged = book.checkpoint(cosigners=[])
+    forged = note.add_cosignature(forged, note.cosign(forged, note.cosigner_name(ORIGIN, FIRST), key=old[FIRST], time=1))
+    value = json.loads(book.bundle()) | {"checkpoint": forged}
+    assert "nobody's whom the log admitted" in reasons(verify.canonical(value))[0]
+    assert forged.count("—") == 2 and json.loads(book.bundle(checkpoint=forged))["checkpoint"].count("—") == 1
+
+
+def test_a_permit_written_before_its_node_heard_of_a_new_key_of_the_applicant_is_theirs() -> None:
+    book = play(until="authorised")
+    permits = [book.permit(hospital) for hospital in book.hospitals]
+    book.rotate(RESEARCHER)
+    for hospital, permit in zip(book.hospitals, permits, strict=True):
+        book.say(ev.PermitIssued, hospital, permit=permit, seen=book.head(), **book.terms())
+    book.play(after="issued")
+    assert reasons(book.bundle()) == []
+
+
+def test_after_a_revocation_the_same_person_signs_with_another_key() -> None:
+    book = play(until="reviewed")
+    book.revoke(f"steward@{FIRST}", by=FIRST)
+    book.keys[f"steward@{FIRST}"] = book.new_keys("steward")
+    book.person(f"steward@{FIRST}", "steward")
+    book.revoke("river-hospital", by=COORDINATOR)
+    new, cosigner = book.new_keys("river-hospital"), book.new_keys("its cosigner")
+    fields = {"kind": "hospital", "key": new.public, "box": new.box_public, "cosigner": cosigner.public}
+    book.say(ev.MemberApplied, "river-hospital", case=CONSORTIUM, keys=new, **fields)
+    assert reasons(book.bundle()) == []
+    book.say(ev.MemberAdmitted, COORDINATOR, case=CONSORTIUM, member="river-hospital")
+    book.cosigners["river-hospital"] = cosigner.signing
+    book.play(after="reviewed")
+    assert len(verify.verify(book.bundle()).cosigners) == 5
+
+
+def rotated(book: Casebook, who: str, **changes: Any) -> Casebook:
+    fields = book.change(who, changes.pop("new", book.new_keys(who)), **changes.pop("change", {}))
+    assert book.force(ev.KeyRotated, who, **(fields | changes))
+    return book
+
+
+def revoked(book: Casebook, who: str, by: str, **changes: Any) -> Casebook:
+    assert book.force(ev.KeyRevoked, by, **({"case": CONSORTIUM, "subject": who} | changes))
+    return book
+
+
+def spoken(book: Casebook) -> Casebook:
+    book.revoke(RESEARCHER, by="company-1")
+    assert book.force(ev.StudyDone, RESEARCHER)
+    return book
+
+
+def twice_revoked(book: Casebook) -> Casebook:
+    book.revoke(RESEARCHER, by="company-1")
+    return revoked(book, RESEARCHER, "company-1")
+
+
+def back_as_another(book: Casebook) -> Casebook:
+    book.revoke("company-1", by=COORDINATOR)
+    new = book.new_keys("company-1")
+    fields = {"kind": "platform", "key": new.public, "box": new.box_public, "cosigner": None, "case": CONSORTIUM}
+    assert book.force(ev.MemberApplied, "company-1", keys=new, **fields)
+    return book
+
+
+def old_key(book: Casebook) -> Casebook:
+    old = book.keys_of(RESEARCHER)
+    book.rotate(RESEARCHER)
+    assert book.force(ev.StudyDone, RESEARCHER, keys=old)
+    return book
+
+
+KEY_CHANGES: dict[str, tuple[Callable[[Casebook], Casebook], str]] = {
+    "unproven": (lambda book: rotated(book, FIRST, change={"prover": book.keys_of(FIRST)}), "has not signed the change"),
+    "another's key": (lambda book: rotated(book, FIRST, new=book.keys_of(SECOND)), "belongs to somebody else"),
+    "a person that cosigns": (
+        lambda book: rotated(book, RESEARCHER, change={"cosigner": book.new_keys("x").public}), "only a member cosigns",
+    ),
+    "one key for both": (
+        lambda book: rotated(book, FIRST, change={"cosigner": book.new_keys(FIRST).public}), "nobody has used",
+    ),
+    "in a case": (lambda book: rotated(book, FIRST, case=book.case), "consortium's case"),
+    "revoked in a case": (lambda book: revoked(book, RESEARCHER, "company-1", case=book.case), "consortium's case"),
+    "another's people": (lambda book: revoked(book, RESEARCHER, FIRST), "its own people"),
+    "nobody": (lambda book: revoked(book, "nobody", COORDINATOR), "its own people"),
+    "the coordinating body": (lambda book: revoked(book, COORDINATOR, COORDINATOR), "its own people"),
+    "a member by a member": (lambda book: revoked(book, SECOND, FIRST), "its own people"),
+    "revoked by a person": (lambda book: revoked(book, RESEARCHER, RESEARCHER), "this is for the member"),
+    "revoked twice": (twice_revoked, "revoked already"),
+    "spoken after a revocation": (spoken, "has not introduced this key"),
+    "the old key": (old_key, "has not introduced this key"),
+    "back as something else": (back_as_another, "comes back as what it was"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEY_CHANGES)
+def test_a_change_of_keys_that_the_rules_refuse_is_refused(name: str) -> None:
+    make, words = KEY_CHANGES[name]
+    found = reasons(make(play(until="released")).bundle())
+    assert any(words in reason for reason in found), found
+
+
 def test_withdrawal_revocation_failure_and_rejection_are_legal_ends() -> None:
     withdrawn = play(until="committed")
     withdrawn.say(ev.ApplicationWithdrawn, RESEARCHER)

@@ -236,6 +236,12 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
         hub.log.record(ev.MemberAdmitted, case=CONSORTIUM, member=_text(caller.body))
         return {"admitted": True}
 
+    @app.post("/revocations")
+    def revoke(caller: Signed) -> dict[str, bool]:
+        refuse_if(None if caller.id == hub.settings.name else "the coordinating body revokes the keys of members")
+        hub.log.record(ev.KeyRevoked, case=CONSORTIUM, subject=_text(caller.body))
+        return {"revoked": True}
+
     @app.post("/cases/{case}/reversals")
     def reverse(case: str, caller: Signed) -> dict[str, bool]:
         refuse_if(None if caller.id == hub.settings.name else "the coordinating body agrees to reversals")

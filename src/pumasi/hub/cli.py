@@ -73,6 +73,15 @@ def admit(home: Home, member: str) -> None:
 
 
 @app.command()
+def revoke(home: Home, member: str) -> None:
+    """A member's keys were lost or stolen: they speak and cosign no more. It applies again with new keys, as what it was."""
+    channel = coordinator(home)
+    channel.post("/revocations", member.encode())
+    channel.close()
+    typer.echo(f"The keys of {member} are revoked.")
+
+
+@app.command()
 def reverse(home: Home, case: str, hospital: str) -> None:
     """Agree to reverse a pending deletion that the hospital's steward wants reversed; the workspace is open again."""
     channel = coordinator(home)

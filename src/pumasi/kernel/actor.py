@@ -19,6 +19,7 @@ Who = Literal[
     "checker",
     "board member",
     "steward or hospital",
+    "key holder",
 ]
 
 MAY: dict[str, Who] = {
@@ -48,4 +49,6 @@ MAY: dict[str, Who] = {
     "ReversalAsked": "steward",
     "ReversalAgreed": "coordinator",
     "ShareCertified": "coordinator",
+    "KeyRotated": "key holder",
+    "KeyRevoked": "member",
 }

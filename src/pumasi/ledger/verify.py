@@ -205,6 +205,7 @@ MEMBER, PERSON = name(r"[^@|/\\\x00-\x1f]{1,64}"), name(r"[a-z0-9-]{1,32}@[^@|/\
 LINE = line(r"(?s:.{1,300})")
 ID, HASH, KEY = text(r"[0-9a-f]{32}"), text(r"[0-9a-f]{64}"), text(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 DAY, INSTANT = moment(r"[0-9]{4}(-[0-9]{2}){2}"), moment(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z")
+SIGNATURE = text(r"[A-Za-z0-9+/]{85}[AQgw]==")
 COUNT, ONE_UP, FLAG = number(0), number(1), (lambda value: isinstance(value, bool))
 MEDICAL = ("hospital", "tertiary-hospital")
 MEMBER_KIND = one_of("coordinator", "platform", *MEDICAL, "company", "public-agency", "research-institute")
@@ -262,6 +263,8 @@ EVENTS: dict[str, Fields] = {
     "ReversalAsked": {},
     "ReversalAgreed": {"hospital": MEMBER},
     "ShareCertified": {"hospital": MEMBER, "certificate": HASH},
+    "KeyRotated": {"key": KEY, "box": KEY, "cosigner": optional(KEY), "proof": SIGNATURE},
+    "KeyRevoked": {"subject": lambda value: MEMBER(value) or PERSON(value)},
 }  # fmt: skip
 
 APPLICATION: Fields = {
@@ -498,6 +501,7 @@ MAY = {
     "JobFailed": "hospital", "Released": "hospital", "StudyDone": "applicant", "PermitEnded": "steward or hospital",
     "WorkspaceDestroyed": "hospital", "KeyShareDestroyed": "coordinator", "CaseClosed": "coordinator",
     "DeletionPending": "hospital", "ReversalAsked": "steward", "ReversalAgreed": "coordinator", "ShareCertified": "coordinator",
+    "KeyRotated": "key holder", "KeyRevoked": "member",
 }  # fmt: skip
 CASE_MOVES = {
     ("submitted", "ApplicationWithdrawn"): "withdrawn", ("submitted", "StudyDone"): "done",
@@ -555,6 +559,7 @@ class Party:
     roles: list[str] = field(default_factory=list)
     cosigner: str | None = None
     admitted: bool = False
+    former: list[str] = field(default_factory=list)  # keys that this one replaced in turn
 
 
 @dataclass
@@ -674,6 +679,8 @@ class History:
                 return member is not None and member.admitted
             case "hospital":
                 return member is not None and self.is_medical(name) and (event["case"] == CONSORTIUM or at_hospital)
+            case "key holder":
+                return True  # with whose key it is signed
             case "researcher":
                 return "researcher" in roles
             case "applicant":
@@ -731,7 +738,11 @@ class History:
         self.introduce(
             event,
             self.is_no_person(event),
-            (event["author"] not in self.members, "the member has applied before"),
+            (self.is_new(event["author"]), "the member has applied before"),
+            (
+                event["author"] not in self.members or self.members[event["author"]].kind == event["kind"],
+                "a member whose key was revoked comes back as what it was",
+            ),
             (event["kind"] != "coordinator", "a log has one coordinating body"),
         )
         self.members[event["author"]] = Party(event["key"], event["kind"], event["author"], cosigner=event["cosigner"])
@@ -745,7 +756,7 @@ class History:
         self.introduce(
             event,
             (event["person"].partition("@")[2] == event["author"], "a member enrols its own people only"),
-            (event["person"] not in self.people, "the person is enrolled already"),
+            (self.is_new(event["person"]), "the person is enrolled already"),
             ("researcher" not in event["roles"] or set(event["roles"]) == {"researcher"}, "researcher goes with no other role"),
         )
         self.people[event["person"]] = Party(event["key"], "person", event["author"], roles=event["roles"])
@@ -753,6 +764,38 @@ class History:
     def on_DatasetDescribed(self, event: dict[str, Any]) -> None:
         need(self.in_consortium(event))
         self.described.add(event["author"])
+
+    def on_KeyRotated(self, event: dict[str, Any]) -> None:
+        party = self.people.get(event["author"]) or self.members[event["author"]]
+        announced = {name: event[name] for name in ("author", "key", "box", "cosigner")} | {"replaces": party.key}
+        message = b"pumasi/key-rotation/v1\n" + canonical(announced)
+        self.introduce(
+            event,
+            (signature_holds(unbase64(event["key"], 32), unbase64(event["proof"], 64), message), "the new key has not signed the change"),
+            (event["cosigner"] is None or event["author"] in self.members, "only a member cosigns the log"),
+            (event["key"] != event["cosigner"], "a new key is one that nobody has used"),
+        )
+        party.former.append(party.key)
+        party.key, party.cosigner = event["key"], event["cosigner"] or party.cosigner
+
+    def on_KeyRevoked(self, event: dict[str, Any]) -> None:
+        subject = event["subject"]
+        person, member = self.people.get(subject), self.members.get(subject)
+        own = person is not None and person.member == event["author"]
+        other = member is not None and event["author"] == self.founded["author"] != subject
+        party = person or member
+        need(
+            self.in_consortium(event),
+            (own or other, "a member revokes the keys of its own people, the coordinating body those of other members"),
+            (party is None or party.key != "", "the key is revoked already"),
+        )
+        if party is not None:
+            party.key, party.former, party.cosigner, party.admitted = "", [], None, False
+
+    def is_new(self, name: str) -> bool:
+        """Whether this name may be introduced: nobody has it, or its key was revoked."""
+        party = self.people.get(name) or self.members.get(name)
+        return party is None or party.key == ""
 
     def in_consortium(self, event: dict[str, Any]) -> tuple[bool, str]:
         return event["case"] == CONSORTIUM, f"{event['type']} belongs to the consortium's case"
@@ -850,10 +893,11 @@ class History:
         permit = self.open_signed(event["permit"], "permit", PERMIT, self.members[hospital].key)
         terms = ("smallest_cell", "hospitals_at_least", "release", "valid_from", "valid_until")
         applicant = self.submitted["author"]
+        keys = [self.people[applicant].key, *self.people[applicant].former]  # the node may not have known the newest yet
         need(
             ((permit["case"], permit["hospital"]) == (self.case, hospital), "the permit is for another case or hospital"),
             (permit["application"] == self.submitted["application"], "the permit is about another application"),
-            ((permit["applicant"], permit["applicant_key"]) == (applicant, self.people[applicant].key), "the permit is for somebody else"),
+            (permit["applicant"] == applicant and permit["applicant_key"] in keys, "the permit is for somebody else"),
             (permit["purpose"] == self.application["purpose"], "the permit is for another purpose than the application"),
             (hospital in permit["hospitals"], "the permit does not name its own hospital"),
             (set(permit["hospitals"]) <= set(self.submitted["hospitals"]), "the permit names hospitals that were not asked"),

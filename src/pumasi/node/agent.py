@@ -120,9 +120,9 @@ class Agent:
         if checkpoint.size > self._seen:  # saved before the signature goes out: this node never vouches for what it could forget
             site.save_checkpoint(checkpoint.size, text)
             self._seen = checkpoint.size
-        member = site.world.members.get(self.node.settings.name)
+        own = (self.node.settings.name, b64(self.node.cosigner.public_key().public_bytes_raw()))
         name = note.cosigner_name(founded.origin, self.node.settings.name)
-        if member is not None and member.admitted and all(line.name != name for line in checkpoint.lines):
+        if own in site.world.cosigners_at(checkpoint.size) and all(line.name != name for line in checkpoint.lines):
             self.node.courier.cosign(checkpoint.size, note.cosign(text, name, key=self.node.cosigner, time=int(time.time())))
         self._told = checkpoint.size
 

@@ -40,7 +40,7 @@ class Keeper:
             raise Refused(f"{here.hospital} has signed no permit for case {case[:8]}…")
         if case not in self._permits:
             document = self._node.site.document(here.event.permit)
-            self._permits[case] = permits.opened(document, key=self._node.site.keys.public)
+            self._permits[case] = permits.opened(document, key=here.key)
         return self._permits[case]
 
     def _key(self, case: str, commitment: str) -> bytes:

@@ -10,6 +10,7 @@ const MAY = {
   JobFailed: "hospital", Released: "hospital", StudyDone: "applicant", PermitEnded: "steward or hospital",
   WorkspaceDestroyed: "hospital", KeyShareDestroyed: "coordinator", CaseClosed: "coordinator",
   DeletionPending: "hospital", ReversalAsked: "steward", ReversalAgreed: "coordinator", ShareCertified: "coordinator",
+  KeyRotated: "key holder", KeyRevoked: "member",
 };
 /* State -> the events that are possible in it. */
 const CASE_MOVES = {
@@ -156,6 +157,8 @@ class CaseHistory {
         return this.members.get(name)?.admitted === true;
       case "hospital":
         return this.isMedical(name) && (event.case === CONSORTIUM || atHospital);
+      case "key holder":
+        return true; // with whose key it is signed
       case "researcher":
         return roles.includes("researcher");
       case "applicant":
@@ -220,7 +223,8 @@ class CaseHistory {
     this.introduce(
       event,
       this.isNoPerson(event),
-      [!this.members.has(event.author), say`the member has applied before`],
+      [this.isNew(event.author), say`the member has applied before`],
+      [(this.members.get(event.author)?.kind ?? event.kind) === event.kind, say`a member whose key was revoked comes back as what it was`],
       [event.kind !== "coordinator", say`a log has one coordinating body`],
     );
     this.members.set(event.author, { key: event.key, kind: event.kind, cosigner: event.cosigner, admitted: false });
@@ -237,7 +241,7 @@ class CaseHistory {
     this.introduce(
       event,
       [person.slice(person.indexOf("@") + 1) === event.author, say`a member enrols its own people only`],
-      [!this.people.has(person), say`the person is enrolled already`],
+      [this.isNew(person), say`the person is enrolled already`],
       [!roles.includes("researcher") || roles.every((role) => role === "researcher"), say`researcher goes with no other role`],
     );
     this.people.set(person, { key: event.key, member: event.author, roles });
@@ -246,6 +250,36 @@ class CaseHistory {
   onDatasetDescribed(event) {
     need(this.inConsortium(event));
     this.described.add(event.author);
+  }
+
+  async onKeyRotated(event) {
+    const party = this.people.get(event.author) ?? this.members.get(event.author), { author, key, box, cosigner } = event;
+    const message = joined(utf8("pumasi/key-rotation/v1\n"), canonical({ author, key, box, cosigner, replaces: party.key }));
+    const proven = await signatureHolds(unbase64(key, 32), unbase64(event.proof, 64), message);
+    this.introduce(
+      event,
+      [proven, say`the new key has not signed the change`],
+      [cosigner === null || this.members.has(author), say`only a member cosigns the log`],
+      [key !== cosigner, say`a new key is one that nobody has used`],
+    );
+    Object.assign(party, { key, former: [...(party.former ?? []), party.key], cosigner: cosigner ?? party.cosigner });
+  }
+
+  onKeyRevoked(event) {
+    const { subject, author } = event, person = this.people.get(subject), member = this.members.get(subject);
+    const own = person?.member === author, other = member !== undefined && author === this.founded.author && author !== subject;
+    const party = person ?? member;
+    need(
+      this.inConsortium(event),
+      [own || other, say`a member revokes the keys of its own people, the coordinating body those of other members`],
+      [party?.key !== "", say`the key is revoked already`],
+    );
+    Object.assign(party, { key: "", former: [], cosigner: null, admitted: false });
+  }
+
+  /** Whether this name may be introduced: nobody has it, or its key was revoked. */
+  isNew(name) {
+    return ((this.people.get(name) ?? this.members.get(name))?.key ?? "") === "";
   }
 
   inConsortium(event) {
@@ -351,7 +385,8 @@ class CaseHistory {
     const permit = await this.openSigned(event.permit, "permit", PERMIT, this.members.get(hospital).key);
     const terms = ["smallest_cell", "hospitals_at_least", "release", "valid_from", "valid_until"];
     const applicant = this.submitted.author;
-    const theirs = permit.applicant === applicant && permit.applicant_key === this.people.get(applicant).key;
+    const { key, former = [] } = this.people.get(applicant); // the node may not have known the newest yet
+    const theirs = permit.applicant === applicant && [key, ...former].includes(permit.applicant_key);
     need(
       [permit.case === this.case && permit.hospital === hospital, say`the permit is for another case or hospital`],
       [permit.application === this.submitted.application, say`the permit is about another application`],

@@ -105,6 +105,7 @@ const KOREAN = {
   "irb": "기관생명윤리위원회",
   "steward": "데이터 책임자",
   "steward or hospital": "데이터 책임자 또는 병원",
+  "key holder": "키 보유자",
   "data review board": "데이터심의위원회",
   "ethics board": "기관생명윤리위원회",
   "data steward": "데이터 책임자",
@@ -195,6 +196,13 @@ const KOREAN = {
   "{0} belongs to the consortium's case": "{0}은(는) 컨소시엄의 사건입니다",
   "this is the name of a person, not of a member": "기관이 아니라 사람의 이름입니다",
   "the key belongs to somebody else": "다른 이의 키입니다",
+  "a member whose key was revoked comes back as what it was": "키가 폐기된 기관은 원래 종류로만 다시 가입할 수 있습니다",
+  "the new key has not signed the change": "새 키가 변경에 서명하지 않았습니다",
+  "only a member cosigns the log": "기관만 원장에 공동서명할 수 있습니다",
+  "a new key is one that nobody has used": "새 키는 아무도 쓴 적이 없는 키여야 합니다",
+  "a member revokes the keys of its own people, the coordinating body those of other members":
+    "기관은 자기 구성원의 키를, 조정기관은 다른 기관의 키를 폐기합니다",
+  "the key is revoked already": "이미 폐기된 키입니다",
   "the consortium is not complete: platform, 5 medical (2 tertiary), 3 companies":
     "컨소시엄이 갖추어지지 않았습니다: 플랫폼 기업, 의료기관 5곳(상급종합 2곳), 수요기업 3곳",
   "an application opens a case of its own": "신청은 저마다 새 과제를 엽니다",

@@ -137,6 +137,8 @@ const EVENTS = {
   ReversalAsked: {},
   ReversalAgreed: { hospital: MEMBER },
   ShareCertified: { hospital: MEMBER, certificate: HASH },
+  KeyRotated: { key: KEY, box: KEY, cosigner: optional(KEY), proof: text("[A-Za-z0-9+/]{85}[AQgw]==") },
+  KeyRevoked: { subject: (value) => MEMBER(value) || PERSON(value) },
 };
 
 const APPLICATION = {
