@@ -112,6 +112,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/log"): "entries from `start` on and the newest checkpoint; waits up to `wait` seconds for something new",
     ("PUT", "/gossip"): "the newest head that a hospital was shown",
     ("GET", "/gossip"): "the newest heads that the hospitals say they were shown",
+    ("PUT", "/recovery"): "the part of the log that a hub restored from a backup lacks, given back by a hospital",
     ("POST", "/cosignatures/{size}"): "a hospital's cosignature on the checkpoint over `size` entries",
     ("GET", "/checkpoint"): "the newest checkpoint with a quorum of cosignatures, over at least `covering` entries",
     ("GET", "/policy"): "the C2SP tlog-policy of this log: its key, its cosigners, a majority",

@@ -21,6 +21,7 @@ from pumasi.kernel.envelope import Keys
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered, Unreachable
 
 KINDS: dict[int, type[PumasiError]] = {401: Tampered, 404: NotFound, 409: Refused, 422: Invalid}
+AWAY = 503  # a hub that is there and cannot answer yet is waited for as well
 ANSWER = 30.0  # seconds that a hub may take beyond the time it was asked to wait
 
 
@@ -76,7 +77,9 @@ class Channel:
         pause = 0.05
         while True:
             try:
-                return once()
+                response = once()
+                if response.status_code != AWAY or time.monotonic() > deadline or self.closing.is_set():
+                    return response
             except httpx.TransportError as error:
                 if _is_another(error):
                     raise Tampered(

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from pumasi.kernel.envelope import fingerprint
 from pumasi.ledger import verify
 from pumasi.web import verify_files
-from tests.browser.conftest import Open
+from tests.browser.conftest import FOLDER, Open
 from tests.casebook import ORIGIN, RESEARCHER, Casebook, play
 
 WHOLE = play()
@@ -31,6 +31,11 @@ def with_bundle(page: Page, data: bytes, name: str = "case.json") -> None:
 
 def with_policy(page: Page, policy: str) -> None:
     page.set_input_files("#policy", {"name": "policy", "mimeType": "text/plain", "buffer": policy.encode()})
+
+
+def drop(page: Page, target: str, name: str, text: str) -> None:
+    script = "([name, text]) => { const all = new DataTransfer(); all.items.add(new File([text], name)); return all; }"
+    page.dispatch_event(target, "drop", {"dataTransfer": page.evaluate_handle(script, [name, text])})
 
 
 def check(page: Page, data: bytes | None = None) -> str:
@@ -117,18 +122,36 @@ def test_names_in_a_file_are_text_and_steer_nothing(page: Page) -> None:
 
 
 def test_files_are_dropped_where_they_belong(page: Page) -> None:
-    def drop(target: str, name: str, text: str) -> None:
-        script = "([name, text]) => { const all = new DataTransfer(); all.items.add(new File([text], name)); return all; }"
-        page.dispatch_event(target, "drop", {"dataTransfer": page.evaluate_handle(script, [name, text])})
-
     page.get_by_text("Policy, and cases that still run").click()
-    drop("#bundle-drop", "dropped.json", WHOLE.bundle().decode())
-    drop("#policy-drop", "dropped.policy", WHOLE.policy(quorum=5))
+    drop(page, "#bundle-drop", "dropped.json", WHOLE.bundle().decode())
+    drop(page, "#policy-drop", "dropped.policy", WHOLE.policy(quorum=5))
     expect(page.locator("#bundle-drop .chosen")).to_have_text("dropped.json")
     assert check(page) == "VERIFIED"
     expect(page.locator(".warnings li")).to_have_count(0)
-    drop("footer", "missed", "a missed drop opens nothing")
+    drop(page, "footer", "missed", "a missed drop opens nothing")
     expect(page.locator("#verdict")).to_be_visible()
+
+
+def test_a_verdict_never_stands_beside_another_file(page: Page) -> None:
+    page.get_by_text("Policy, and cases that still run").click()
+    for change in (
+        lambda: with_bundle(page, broken()),
+        lambda: with_policy(page, WHOLE.policy(quorum=5)),
+        lambda: page.get_by_role("button", name="Leave the policy out").click(),
+        lambda: page.get_by_label("Accept a case that still runs").check(),
+        lambda: drop(page, "#bundle-drop", "other.json", "{}"),
+    ):
+        check(page, WHOLE.bundle())
+        expect(page.locator("#result")).to_be_visible()
+        change()
+        expect(page.locator("#result")).to_be_hidden()
+
+
+def test_what_changes_during_a_check_gets_no_verdict(page: Page) -> None:
+    with_bundle(page, WHOLE.bundle())
+    page.evaluate("() => { document.getElementById('check').click(); document.getElementById('open').click(); }")
+    page.locator("#check:enabled").wait_for()
+    expect(page.locator("#result")).to_be_hidden()
 
 
 def test_nothing_is_checked_without_a_file(page: Page) -> None:
@@ -150,7 +173,7 @@ UNSOUND = {
 def test_a_browser_that_decides_otherwise_is_not_used(browser: Browser, how: str) -> None:
     page = browser.new_page(locale="en-GB")
     page.add_init_script(UNSOUND[how])
-    page.goto((Path(__file__).parents[2] / "src/pumasi/web/verify/index.html").as_uri())
+    page.goto(FOLDER.joinpath("index.html").as_uri())
     expect(page.get_by_text("This browser cannot check Ed25519 signatures")).to_be_visible()
     expect(page.locator("#check")).to_be_disabled()
     page.close()
@@ -225,11 +248,10 @@ ATTEMPTS = {
 @pytest.mark.parametrize("how", ATTEMPTS)
 def test_the_content_security_policy_holds(browser: Browser, how: str) -> None:
     page = browser.new_page()
-    blocked: list[str] = []
-    page.on("console", lambda message: blocked.append(message.text))
-    page.goto((Path(__file__).parents[2] / "src/pumasi/web/verify/index.html").as_uri())
+    page.goto(FOLDER.joinpath("index.html").as_uri())
+    page.evaluate("blocked = []; document.addEventListener('securitypolicyviolation', (event) => blocked.push(event.blockedURI))")
     assert page.evaluate(ATTEMPTS[how]) is False
-    assert any("Content Security Policy" in message for message in blocked)
+    assert len(page.evaluate("() => new Promise((done) => setTimeout(() => done(blocked), 20))")) == 1
     page.close()
 
 

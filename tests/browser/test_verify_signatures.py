@@ -13,6 +13,7 @@ from playwright.sync_api import Page
 
 from pumasi.ledger import verify
 from tests.browser import edwards
+from tests.browser.conftest import Open
 
 SUITE = Path(__file__).parents[3] / "shared/data/suites/c2sp-ed25519.zip"
 HOLDS_ALL = """async (vectors) => {
@@ -103,6 +104,25 @@ def test_every_number_is_written_in_one_way(checker: Page) -> None:
     neutral = by(PUBLIC, edwards.ZERO, nonce=0)  # nobody's habit, but it holds in every library that takes small R
     otherwise = [(1 + edwards.P).to_bytes(32, "little"), (1 | 1 << 255).to_bytes(32, "little")]
     assert decided(checker, [neutral, *(by(PUBLIC, r, nonce=0) for r in otherwise)]) == [True, False, False]
+
+
+def test_what_libraries_differ_on_is_decided_before_the_browser_is_asked(open_page: Open) -> None:
+    honest = by(PUBLIC, R)
+    larger = honest.signature[:32] + (int.from_bytes(honest.signature[32:], "little") + edwards.L).to_bytes(32, "little")
+    crafted = [
+        *(by(point, R) for point in SMALL),
+        by((edwards.P + 3).to_bytes(32, "little"), R),
+        by(PUBLIC, (1 + edwards.P).to_bytes(32, "little")),
+        by(PUBLIC, (1 | 1 << 255).to_bytes(32, "little")),
+        by(PUBLIC, (edwards.P - 1 | 1 << 255).to_bytes(32, "little")),
+        Vector(honest.key, larger),
+        Vector(honest.key[:-1], honest.signature),
+        Vector(honest.key, honest.signature[:-1]),
+    ]
+    with open_page() as page:
+        page.evaluate("() => { crypto.subtle.verify = async () => true; crypto.subtle.importKey = async () => true; }")
+        taken = page.evaluate(HOLDS_ALL, [[part.hex() for part in vector] for vector in (honest, *crafted)])
+    assert taken == [True, *(False for _ in crafted)]
 
 
 def test_the_probes_are_decided_by_the_command_as_the_page_expects(checker: Page) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +109,7 @@ class Kept:
         for row in self.system["processes"]:
             os.kill(row["pid"], signal.SIGTERM)
         for row in self.system["processes"]:
-            wait_until(lambda pid=row["pid"]: not alive(pid), 10, f"{row['name']} does not end")
+            wait_until(partial(_gone, row["pid"]), 10, f"{row['name']} does not end")
 
     def begin(self, name: str) -> None:
         """Start a process again with the command in system.json."""
@@ -119,10 +121,15 @@ class Kept:
         row["pid"] = self.own[name].pid
         (self.folder / "system.json").write_text(json.dumps(self.system))
         if name == "hub":
-            wait_until(self.hub_answers, 20, "the hub does not come up")
+            wait_until(self.hub_answers, 20, lambda: f"the hub does not come up: {(Path(row['home']) / 'output.txt').read_text()}")
 
     def hub_answers(self) -> bool:
-        return self.command("ledger", "show", "--home", str(self.researcher), "--case", "none").returncode == 0
+        host, _, port = self.hub.removeprefix("https://").rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     # --- commands ---
 
@@ -203,11 +210,15 @@ def keep(folder: Path, data: Path) -> Kept:
     return Kept(folder, done.returncode, done.stdout + done.stderr, mark, system)
 
 
-def wait_until(ready: Any, seconds: float, otherwise: str) -> None:
+def wait_until(ready: Callable[[], object], seconds: float, otherwise: str | Callable[[], str]) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
-        assert time.monotonic() < deadline, otherwise
+        assert time.monotonic() < deadline, otherwise if isinstance(otherwise, str) else otherwise()
         time.sleep(0.05)
+
+
+def _gone(pid: int) -> bool:
+    return not alive(pid)
 
 
 def alive(pid: int) -> bool:

@@ -141,7 +141,7 @@ def edit_proof(scene: Scene, chance: Random) -> list[str]:
 
 
 def drop_log(scene: Scene, chance: Random) -> list[str]:
-    at = _place(scene, chance)
+    at = chance.randrange(scene.start, len(scene.log) - 1)  # without its last entry it is the true log of a moment ago
     log = scene.log[:at] + scene.log[at + 1 :]
     return scene.judge_log(log, chance.choice([scene.head, head_over(scene.book, log)]))
 

@@ -1,8 +1,9 @@
 """The hub's sequencer and the node's agent as small processes of their own, which can be killed at any moment and started again.
 
-Everything that keeps and decides is the real thing: `Site`, `Sequencer`, `Agent.follow`, `Agent.send_recorded`, on databases on the
-disk. Only HTTPS is replaced, by a local connection that carries the same requests. A process may be told to kill itself in the middle
-of its most delicate acts: after an event is durable and before that is said, before and after a cosignature is sent.
+Everything that keeps and decides is the real thing: `Site`, `Snapshots`, `Sequencer`, `Agent.follow`, `Agent.send_recorded`, on
+databases on the disk. Only HTTPS is replaced, by a local connection that carries the same requests. A process may be told to kill
+itself in the middle of its most delicate acts: after an event is durable and before that is said, before and after a cosignature is
+sent. Such a process also writes snapshots all the time.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pumasi.node.outgoing import SignedEvent
 from pumasi.store.db import open_db, outbox
 from pumasi.store.document import Document
 from pumasi.store.site import Site
+from pumasi.store.snapshot import Snapshots
 from tests.casebook import COORDINATOR, ORIGIN
 from tests.torture.histories import Stream
 
@@ -48,7 +50,17 @@ def database(home: Path) -> Path:
 
 
 def open_site(home: Path, book: Stream, who: str, *, synchronous: str = "FULL") -> Site:
-    return Site(open_db(database(home), synchronous=synchronous), id=who, keys=book.keys_of(who))
+    """The record of a party: with full syncs as its process opens it, or fast and without snapshots."""
+    keys = book.keys_of(who)
+    snapshots = Snapshots(home / "snapshot", keys) if synchronous == "FULL" else None
+    return Site(open_db(database(home), synchronous=synchronous), id=who, keys=keys, snapshots=snapshots)
+
+
+def keep_snapshots(site: Site) -> None:
+    """Write snapshots far more often than a process would, so that some kill meets one half-written."""
+    while True:
+        time.sleep(random.uniform(0.02, 0.4))
+        site.save_snapshot()
 
 
 def prepare(home: Path, book: Stream, who: str) -> None:
@@ -100,6 +112,8 @@ def serve_hub(home: Path, seed: str, dies: float = 0.0) -> None:
     """Answer until killed; with the probability `dies` a hub kills itself between having done something and saying so."""
     log = open_sequencer(home, Stream(seed))
     log.start()
+    if dies:
+        threading.Thread(target=keep_snapshots, args=(log.site,), daemon=True).start()
     address = str(home / "socket")
     with suppress(FileNotFoundError):
         Path(address).unlink()
@@ -199,6 +213,8 @@ def serve_node(home: Path, seed: str, who: str, hub: Path, dies: float = 0.0, qu
     """Follow and cosign until killed; unless `quiet`, act now and then, and write each receipt down once the act is recorded."""
     agent = open_agent(home, Stream(seed), who, Wire(hub, dies=dies))
     threading.Thread(target=forever, args=(agent.follow,), daemon=True).start()
+    if dies:
+        threading.Thread(target=keep_snapshots, args=(agent.node.site,), daemon=True).start()
     receipts = os.open(home / "receipts", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     while True:
         if not quiet:

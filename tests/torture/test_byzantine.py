@@ -138,10 +138,15 @@ class AttackOnSeven(Attack):
     count, liars = 7, 2
 
 
+def attack(machine: type[Attack], *, examples: int) -> None:
+    """So many random attacks of fifteen steps; `AssertionError` with the shortest that succeeds."""
+    settled = settings(max_examples=examples, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    run_state_machine_as_test(machine, settings=settled)
+
+
 @pytest.mark.parametrize(("machine", "examples"), [(Attack, 25), (AttackOnSeven, 10)])
 def test_no_two_conflicting_heads_become_final(machine: type[Attack], examples: int) -> None:
-    quick = settings(max_examples=examples, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    run_state_machine_as_test(machine, settings=quick)
+    attack(machine, examples=examples)
 
 
 def split(world: Consortium) -> None:

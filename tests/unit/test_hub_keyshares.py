@@ -23,6 +23,7 @@ SETTINGS = HubSettings(name=COORDINATOR, origin=ORIGIN, host="127.0.0.1", port=8
 
 
 def shares_of(folder: Path, book: Casebook) -> KeyShares:
+    folder.mkdir(exist_ok=True)
     return KeyShares(folder / "shares", party(folder, book, COORDINATOR, clock=Clock(), file="hub.db"))
 
 
@@ -32,8 +33,12 @@ def opened(shares: KeyShares, book: Casebook, hospital: str, keys: Keys | None =
 
 @pytest.mark.parametrize("step", ["issued", "opened", "released"])
 def test_a_hospital_gets_the_same_half_as_long_as_its_permit_is_in_force(tmp_path: Path, step: str) -> None:
+    before = play(until="issued")
+    given = {hospital: opened(shares_of(tmp_path / "before", before), before, hospital) for hospital in before.hospitals}
+    (tmp_path / "before" / "shares").rename(tmp_path / "shares")
     book = play(until=step)
     shares, first = shares_of(tmp_path, book), book.hospitals[0]
+    assert {hospital: opened(shares, book, hospital) for hospital in book.hospitals} == given
     assert opened(shares, book, first) == opened(shares, book, first)
     assert len(opened(shares, book, first)) == 32
     assert len({opened(shares, book, hospital) for hospital in book.hospitals}) == 3
@@ -43,8 +48,14 @@ def test_a_hospital_gets_the_same_half_as_long_as_its_permit_is_in_force(tmp_pat
     assert not any(first in file.name for file in files)
 
 
-def test_nobody_else_can_open_it(tmp_path: Path) -> None:
+def test_a_half_that_was_lost_is_not_made_anew(tmp_path: Path) -> None:
     book = play(until="opened")
+    with pytest.raises(Refused, match="this half was lost"):
+        shares_of(tmp_path, book).sealed(book.case, book.hospitals[0])
+
+
+def test_nobody_else_can_open_it(tmp_path: Path) -> None:
+    book = play(until="issued")
     shares = shares_of(tmp_path, book)
     for other in (book.hospitals[1], COORDINATOR, RESEARCHER):
         with pytest.raises(Tampered):
@@ -60,7 +71,7 @@ def test_without_a_permit_in_force_there_is_no_half(tmp_path: Path, step: str) -
 
 
 def test_strangers_to_the_case_get_none(tmp_path: Path) -> None:
-    book = play(until="opened")
+    book = play(until="issued")
     shares = shares_of(tmp_path, book)
     for who in ("한밭 병원", RESEARCHER, COORDINATOR, f"steward@{book.hospitals[0]}", "nobody", ""):
         with pytest.raises(Refused):
@@ -72,7 +83,7 @@ def test_strangers_to_the_case_get_none(tmp_path: Path) -> None:
 
 
 def test_a_destroyed_half_is_gone_and_destroying_may_be_repeated(tmp_path: Path) -> None:
-    book = play(until="opened")
+    book = play(until="issued")
     shares = shares_of(tmp_path, book)
     first, second = book.hospitals[:2]
     before = opened(shares, book, second)
@@ -84,7 +95,7 @@ def test_a_destroyed_half_is_gone_and_destroying_may_be_repeated(tmp_path: Path)
 
 
 def test_the_end_of_a_permit_destroys_its_half_and_no_other(tmp_path: Path) -> None:
-    book = play(until="opened")
+    book = play(until="issued")
     site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="hub.db")
     shares, log = KeyShares(tmp_path / "shares", site), Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0)
     first, second, _ = book.hospitals
@@ -103,7 +114,7 @@ def test_the_end_of_a_permit_destroys_its_half_and_no_other(tmp_path: Path) -> N
 
 
 def test_asking_twice_at_once_makes_one_half(tmp_path: Path) -> None:
-    book = play(until="opened")
+    book = play(until="issued")
     shares, found, first = shares_of(tmp_path, book), list[bytes](), book.hospitals[0]
     threads = [threading.Thread(target=lambda: found.append(opened(shares, book, first))) for _ in range(8)]
     for thread in threads:

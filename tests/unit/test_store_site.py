@@ -142,7 +142,7 @@ def test_processes_that_record_at_once_are_chained_and_what_they_recorded_surviv
 
 
 def test_a_copy_holds_the_log_and_gives_it_back(tmp_path: Path) -> None:
-    book = play(until="closed")
+    book = play(until="destroyed")
     site = site_at(tmp_path / "a.db")
     assert site.extend(book.log) == [[]] * len(book.log)
     assert site.entries(0) == book.log and site.entries(3, 5) == book.log[3:5] and site.entries(len(book.log)) == []
@@ -240,12 +240,16 @@ def test_the_newest_act_that_the_log_took_is_known_after_a_restart(tmp_path: Pat
 
 
 def test_the_newest_checkpoint_is_the_one_over_most_entries(tmp_path: Path) -> None:
-    site = site_at(tmp_path / "a.db")
+    book, site = play(until="submitted"), site_at(tmp_path / "a.db")
+    site.extend(book.log)
     assert site.checkpoint() is None
-    for size, text in ((5, "five"), (70, "seventy"), (9, "nine"), (70, "seventy again")):
+    heads = {size: book.checkpoint(size, cosigners=[]) for size in (5, len(book.log), 9)}
+    for size, text in heads.items():
         site.save_checkpoint(size, text)
-    assert (site.checkpoint(), site.checkpoint(5), site.checkpoint(6)) == ("seventy again", "five", None)
-    assert site_at(tmp_path / "a.db").checkpoint() == "seventy again"
+    cosigned = book.checkpoint()
+    site.save_checkpoint(len(book.log), cosigned)
+    assert (site.checkpoint(), site.checkpoint(5), site.checkpoint(6)) == (cosigned, heads[5], None)
+    assert site_at(tmp_path / "a.db").checkpoint() == cosigned
 
 
 def test_a_kept_document_is_given_back_only_whole(tmp_path: Path) -> None:
@@ -260,7 +264,7 @@ def test_a_kept_document_is_given_back_only_whole(tmp_path: Path) -> None:
 
 
 def test_an_erased_document_is_gone_and_the_log_still_verifies(tmp_path: Path) -> None:
-    book = play(until="closed")
+    book = play(until="destroyed")
     site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="a.db")
     assert site.document(book.applied)
     with site.engine.begin() as db:
@@ -268,7 +272,7 @@ def test_an_erased_document_is_gone_and_the_log_still_verifies(tmp_path: Path) -
     with pytest.raises(NotFound, match="never sent here, or has been erased"):
         site.document(book.applied)
     again = site_at(tmp_path / "a.db", who=COORDINATOR, keys=book.keys_of(COORDINATOR))
-    assert again.tree.root() == book.tree.root() and again.world.cases[book.case].state == "closed"
+    assert again.tree.root() == book.tree.root() and again.world.cases[book.case].state == "done"
     entries, wanted = bundle.select(book.case, again.entries(0))
     held = {commitment: book.documents[commitment] for commitment in wanted if commitment != book.applied}
     with pytest.raises(Invalid, match="was it erased"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,9 +81,10 @@ def member_enrol(
     """Vouch for a person of this member."""
     from pumasi.kernel import event as ev
     from pumasi.kernel.event import CONSORTIUM
+    from pumasi.store.card import read_card
 
-    party, person = _home(home), json.loads(card.read_text(encoding="utf-8"))
-    party.record(ev.PersonEnrolled, case=CONSORTIUM, roles=role, **{key: person[key] for key in ("person", "key", "box")})
+    party, person = _home(home), read_card(card)
+    party.record(ev.PersonEnrolled, case=CONSORTIUM, roles=role, **person)
     typer.echo(f"{person['person']} is enrolled.")
 
 
@@ -92,13 +92,17 @@ def member_enrol(
 def inbox(home: Home) -> None:
     """What waits for your decision, one line each."""
     from pumasi.client import board
+    from pumasi.kernel.errors import PumasiError
 
     party = _home(home)
     items = board.inbox(party)
     for item in items:
-        study = board.application(party, item["application"])
         job = f" {item['job']}" if "job" in item else ""
-        about = f"{study.title} ({study.purpose}, smallest cell {study.smallest_cell}, asked by {study.applicant})"
+        try:
+            study = board.application(party, item["application"])
+            about = f"{study.title} ({study.purpose}, smallest cell {study.smallest_cell}, asked by {study.applicant})"
+        except PumasiError as error:  # one application that cannot be read must not hide the others
+            about = f"its application cannot be read, so it cannot be judged: {error}"
         typer.echo(f"{item['do']:<7} {item['case']}{job}  {about}")
     if not items:
         typer.echo("Nothing waits for you.")
@@ -161,10 +165,13 @@ def study_run(
     """Apply, wait for permits, compute, wait for the releases, end the study, and write outcome and case bundle."""
     from pumasi.client import outcome, studyfile
     from pumasi.client.home import Home as Folder
+    from pumasi.kernel.errors import Invalid
 
     found = studyfile.read_to_run(study)
-    party = Folder(home or folder_for(hub))
     target = json_file or Path(f"{study.stem}.outcome.json")
+    if not target.parent.is_dir():
+        raise Invalid(f"there is no folder {target.parent} to write the outcome to; make it, or choose another --json")
+    party = Folder(home or folder_for(hub))
     result = outcome.run(party, found, bundle=target.with_suffix(".bundle.json"), progress=lambda line: typer.echo(f"  {line}"))
     outcome.write(result, target)
     typer.echo(outcome.text(result))
@@ -215,10 +222,11 @@ def identities_file() -> Path:
 
 def folder_for(hub: str) -> Path:
     """The folder this user acts from at a hub."""
+    from pumasi.client.home import read_toml
     from pumasi.kernel.errors import Invalid
 
     path = identities_file()
-    known = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_toml(path) if path.is_file() else {}
     if hub not in known:
         raise Invalid(f"no folder of yours is known for {hub}; give --home FOLDER, or set PUMASI_HOME")
     return Path(known[hub])
@@ -226,9 +234,11 @@ def folder_for(hub: str) -> Path:
 
 def remember(hub: str, folder: Path) -> None:
     """Act from `folder` at this hub from now on."""
+    from pumasi.client.home import read_toml
+
     path = identities_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_toml(path) if path.is_file() else {}
     known[hub] = str(folder)
     lines = [f"{json.dumps(url)} = {json.dumps(where, ensure_ascii=False)}" for url, where in sorted(known.items())]
     path.write_text("# Which folder you act from at which hub.\n" + "\n".join(lines) + "\n", encoding="utf-8")

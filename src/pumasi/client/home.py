@@ -26,6 +26,16 @@ from pumasi.store.document import Document
 from pumasi.store.rotation import change, finish, next_of, write_next
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """A small file of settings; `Invalid` when it cannot be read as one."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{path} is not UTF-8 text; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{path} is not valid TOML: {error}") from error
+
+
 class Home:
     """One party's folder. Several processes may act from it at once; they record one after the other."""
 
@@ -34,7 +44,10 @@ class Home:
             raise Invalid(
                 f"{folder} is nobody's folder yet; make one with `pumasi key new --home {folder} --id ID --hub URL --hub-cert FILE`"
             )
-        identity = tomllib.loads((folder / "identity.toml").read_text(encoding="utf-8"))
+        identity = read_toml(folder / "identity.toml")
+        missing = [key for key in ("id", "hub") if key not in identity]
+        if missing:
+            raise Invalid(f"{folder / 'identity.toml'} names no {' and no '.join(missing)}; put it back as `pumasi key new` wrote it")
         self.folder, self.id, self.hub = folder, str(identity["id"]), str(identity["hub"])
         self._settle_rotation()
         self.keys = Keys.from_text((folder / "secret.key").read_text())

@@ -88,7 +88,10 @@ def described(home: Home) -> dict[str, tuple[str, Dataset]]:
         document = Document(entry["salt"], entry["body"])
         if document.commitment != entry["commitment"]:
             raise Tampered(f"the catalogue's entry of {hospital} is not the one the log commits to")
-        found[hospital] = (entry["commitment"], Dataset.read(document.body))
+        dataset = Dataset.read(document.body)
+        if dataset.hospital != hospital:
+            raise Tampered(f"the catalogue's entry of {hospital} describes the data of another hospital")
+        found[hospital] = (entry["commitment"], dataset)
     return found
 
 

@@ -23,6 +23,7 @@ _ANALYSIS: dict[str, dict[str, type]] = {
 }
 _LINES = ("title", "person", "name", "table")
 _LINE = "one printable line of at most 300 characters, without spaces at its ends"
+_NAME = r"(?:\"[^\"]*\"|'[^']*'|[^\[\]\"'])+"  # of a section, in its header; in quotes it may hold brackets
 _FAMILIES = ("gaussian", "binomial", "poisson")
 _TYPES: dict[Any, str] = {str: "a text in quotes", int: "a whole number", list: "a list in brackets", dict: "a section"}
 
@@ -199,9 +200,9 @@ class _Reader:
         section: tuple[str, ...] = ()
         counts: dict[str, int] = {}
         for line in self._lines:
-            array, header = re.match(r"\s*\[\[\s*([^\]]+?)\s*\]\]", line), re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)
+            array, header = re.match(rf"\s*\[\[({_NAME})\]\]", line), re.match(rf"\s*\[({_NAME})\]", line)
             if array:
-                number = counts[array[1]] = counts.get(array[1], -1) + 1
+                number = counts[array[1].strip()] = counts.get(array[1].strip(), -1) + 1
                 section = (*_dotted(array[1]), str(number))
                 places.append((section, ()))
             elif header:

@@ -2,10 +2,11 @@
 
 # No `from __future__ import annotations`: FastAPI must see the dependencies that the routes below define.
 
+import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
 from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
 from pumasi.hub import deletion, governance, papers
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
+from pumasi.hub.publisher import Publisher
+from pumasi.hub.recovery import Recovery
 from pumasi.hub.settings import HubSettings, load
 from pumasi.hub.tasks import Mailbox
 from pumasi.kernel import event as ev
@@ -35,11 +39,13 @@ from pumasi.store.db import open_db
 from pumasi.store.document import Document
 from pumasi.store.site import Site, utc_now
 from pumasi.store.snapshot import Snapshots
+from pumasi.store.tail import Tail
 
 THREADS = 400  # every waiting node holds one; 70 hospitals with a few jobs each fit
+TIDY_PAUSE, PUBLISH_PAUSE = 0.1, 1.0  # seconds between two looks at cases, and for a final checkpoint to put out as files
 MAX_BODY = 32 << 20
 MAX_WAIT = 25.0
-STATUS = {"Refused": 409, "Invalid": 422, "NotFound": 404, "Tampered": 401}
+STATUS = {"Refused": 409, "Invalid": 422, "NotFound": 404, "Tampered": 401, "Recovering": 503}
 
 log = logging.getLogger("pumasi.hub")
 
@@ -53,8 +59,13 @@ class Hub:
     log: Sequencer
     mailbox: Mailbox
     shares: KeyShares
+    publisher: Publisher
     started: float = field(default_factory=time.monotonic)
     heard: dict[str, float] = field(default_factory=dict)  # when each party last asked for something
+    recovery: Recovery = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recovery = Recovery(self.log)
 
 
 def open_hub(home: Path) -> Hub:
@@ -63,14 +74,10 @@ def open_hub(home: Path) -> Hub:
     keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
     log_key = Ed25519PrivateKey.from_private_bytes(unb64((home / "keys" / "log.key").read_text().strip(), 32))
     site = Site(open_db(home / "hub.db"), id=settings.name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
-    hub = Hub(
-        settings,
-        site,
-        Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds, policy=settings.policy_text(home)),
-        Mailbox(home / "mailbox.db"),
-        KeyShares(home / "shares", site),
-    )
-    hub.shares.sweep()
+    sequencer = Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds, policy=settings.policy_text(home))
+    mailbox, shares = Mailbox(home / "mailbox.db"), KeyShares(home / "shares", site)
+    shares.sweep()
+    hub = Hub(settings, site, sequencer, mailbox, shares, Publisher(home / "tlog", sequencer))
     if site.tree.size == 0:
         log_public = b64(log_key.public_key().public_bytes_raw())
         hub.log.record(ev.LogFounded, case=CONSORTIUM, origin=settings.origin, log_key=log_public, key=keys.public, box=keys.box_public)
@@ -91,9 +98,11 @@ def make_app(hub: Hub) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        hub.log.start()
+        if not hub.recovery.pending:
+            hub.log.start()
         stop = threading.Event()
-        threading.Thread(target=_tidy_forever, args=(hub, stop), daemon=True, name="tidy").start()
+        for step, pause in ((lambda: _tidy(hub), TIDY_PAUSE), (hub.publisher.step, PUBLISH_PAUSE)):
+            threading.Thread(target=_forever, args=(step, pause, stop), daemon=True).start()
         keeping = threading.Thread(target=hub.site.keep_snapshots, args=(stop,), daemon=True, name="snapshots")
         keeping.start()
         yield
@@ -101,12 +110,17 @@ def make_app(hub: Hub) -> FastAPI:
         keeping.join(timeout=5)
         hub.log.stop()
 
-    app = FastAPI(title="Pumasi hub", lifespan=lifespan, docs_url=None, redoc_url=None)
+    def ready(request: Request) -> None:
+        hub.recovery.admit(request.method, request.url.path)
+
+    app = FastAPI(title="Pumasi hub", lifespan=lifespan, docs_url=None, redoc_url=None, dependencies=[Depends(ready)])
     for kind in (PumasiError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _explain)
     _log_routes(app, hub)
     _case_routes(app, hub)
     _mailbox_routes(app, hub)
+    app.mount("/tlog", StaticFiles(directory=hub.publisher.folder), name="tlog")
+    app.mount("/verify", StaticFiles(packages=[("pumasi.web", "verify")], html=True), name="verify")
     return app
 
 
@@ -123,12 +137,19 @@ def _explain(_: Request, error: Exception) -> Response:
     return JSONResponse({"reasons": error.reasons}, status_code=STATUS.get(type(error).__name__, 500))
 
 
-def _tidy_forever(hub: Hub, stop: threading.Event) -> None:
-    while not stop.wait(0.1):
+def _tidy(hub: Hub) -> None:
+    if hub.recovery.pending:
+        hub.recovery.look()
+    else:
+        governance.tidy(hub.log, hub.shares, hub.settings)
+
+
+def _forever(step: Callable[[], object], pause: float, stop: threading.Event) -> None:
+    while not stop.wait(pause):
         try:
-            governance.tidy(hub.log, hub.shares, hub.settings)
+            step()
         except Exception:
-            log.exception("the hub could not finish a case; it tries again")
+            log.exception("a step of the hub failed; it tries again")
 
 
 async def _body(request: Request) -> bytes:
@@ -185,6 +206,8 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
     @app.get("/log")
     def read(start: Index, seen: Index = 0, wait: Seconds = 0) -> dict[str, Any]:
         site = hub.site
+        if hub.recovery.pending:
+            return {"entries": [b64(data) for data in site.entries(start, start + 2000)], "checkpoint": None, "wanted": site.tree.size}
         if site.wait_for(lambda: site.tree.size > start or hub.log.published > seen, min(wait, MAX_WAIT)) and wait:
             time.sleep(hub.log.gather)  # what comes at the same time goes in one answer
         return {"entries": [b64(data) for data in site.entries(start, start + 2000)], "checkpoint": hub.log.newest()}
@@ -229,6 +252,15 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
     @app.get("/gossip")
     def heads() -> dict[str, str]:
         return dict(shown)
+
+    @app.put("/recovery")
+    def give_back(caller: Signed) -> dict[str, int]:
+        """A hospital gives back what a hub that was restored from a backup lacks of the log."""
+        try:
+            tail = Tail.read(json.loads(caller.body))
+        except ValueError as error:
+            raise Invalid("the body of this request must be JSON") from error
+        return {"size": hub.recovery.take(caller.id, tail)}
 
     @app.post("/admissions")
     def admit(caller: Signed) -> dict[str, bool]:

@@ -52,11 +52,12 @@ def serve(home: Home) -> None:
     import uvicorn
 
     from pumasi.hub.app import make_app, open_hub
+    from pumasi.hub.settings import load
     from pumasi.store.jsonlog import start_logging
 
+    settings = load(home)
     start_logging(home / "hub.log", "hub")
     hub = open_hub(home)
-    settings = hub.settings
     uvicorn.run(
         make_app(hub), host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2,
         ssl_certfile=home / "hub.crt", ssl_keyfile=home / "keys" / "tls.key", timeout_keep_alive=120, backlog=512,
@@ -88,6 +89,65 @@ def reverse(home: Home, case: str, hospital: str) -> None:
     channel.post(f"/cases/{case}/reversals", hospital.encode())
     channel.close()
     typer.echo(f"The workspace at {hospital} is open again.")
+
+
+@app.command()
+def backup(
+    home: Home,
+    to: Annotated[Path, typer.Option(help="A new file, or a folder that gets one named after the time.")],
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Put the signing keys in, encrypted under a passphrase.")] = False,
+    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="In a folder: remove all but this many of the newest.")] = None,
+) -> None:
+    """Back up log, documents and settings, also while serving. No key of a permit is ever in it."""
+    from datetime import UTC, datetime
+
+    from pumasi.hub.settings import load
+    from pumasi.store import backup as store
+
+    now, name = datetime.now(UTC), load(home).name
+    passphrase = store.passphrase_from(passphrase_file, _new_passphrase) if with_keys else None
+    file = store.place(to, "hub", now)
+    typer.echo(store.told(store.back_up(home, store.HUB, file, name=name, now=now, passphrase=passphrase), file))
+    if keep is not None and to.is_dir():
+        store.thin(to, "hub", keep=keep)
+
+
+def _new_passphrase() -> str:
+    return str(typer.prompt("Passphrase for the keys", hide_input=True, confirmation_prompt=True))
+
+
+@app.command()
+def restore(
+    home: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    source: Annotated[Path, typer.Option("--from", help="A backup.")],
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Take the signing keys out of it.")] = False,
+    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
+) -> None:
+    """Make a hub from its backup. It asks the hospitals for what came later before it goes on."""
+    from datetime import UTC, datetime
+
+    from pumasi.store import backup as store
+
+    ask = lambda: str(typer.prompt("Passphrase for the keys", hide_input=True))  # noqa: E731
+    passphrase = store.passphrase_from(passphrase_file, ask) if with_keys else None
+    manifest = store.restore(home, store.HUB, source, now=datetime.now(UTC), passphrase=passphrase)
+    typer.echo(f"{manifest.name} as of {manifest.made_at}, with {manifest.size} entries of the log, is at {home}.")
+    for path in store.missing_keys(home, store.HUB):
+        typer.echo(f"Still missing: {home / path}, from where you keep your keys (mode 0600).")
+    typer.echo("Make sure that the hub it was made from is off, for ever; then `pumasi hub serve`.")
+
+
+@app.command()
+def check(home: Home) -> None:
+    """Replay this copy of the log from its first entry: every signature, every rule, every hash. A start from a snapshot only samples."""
+    from pumasi.hub.settings import load
+    from pumasi.kernel.envelope import Keys
+    from pumasi.store.check import check as check_log
+
+    keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
+    for line in check_log(home / "hub.db", id=load(home).name, keys=keys, snapshot=home / "snapshot"):
+        typer.echo(line)
 
 
 def coordinator(home: Path) -> Channel:

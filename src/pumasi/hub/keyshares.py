@@ -44,6 +44,8 @@ class KeyShares:
             if permit is None or permit.state not in ("in force", "open"):
                 raise Refused(f"'{hospital}' has no permit in force for this case, so there is no key to give")
             path = self._path(case, hospital)
+            if permit.state == "open" and not path.exists():  # a new half would open nothing
+                raise Refused("this half was lost: the hub was restored from a backup, which holds no keys; end the permit and apply again")
             custodian = FileCustodian(path) if path.exists() else FileCustodian.create(path)
         return seal_to(
             unb64(self._site.world.members[hospital].box, 32), custodian.evaluate(CONTEXT), context=f"{case}|{hospital}".encode()

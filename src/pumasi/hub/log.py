@@ -46,7 +46,8 @@ class Sequencer:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(timeout=5)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout=5)
 
     def submit(self, data: list[bytes]) -> list[dict[str, Any]]:
         """Sequence events; per event its digest and index, or the reasons why not. Durable when this returns."""

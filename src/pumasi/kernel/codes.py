@@ -22,7 +22,7 @@ Keep = Literal["year"]
 AnalysisKind = Literal["table", "describe", "glm"]
 
 ReleaseRule = Literal["two-people", "automatic-if-clear"]
-EndReason = Literal["done", "expired", "revoked", "source"]
+EndReason = Literal["done", "expired", "revoked", "source", "lost"]
 FailReason = Literal["permit", "missing-hospital", "restarted", "disagreement", "tampered", "sandbox", "source", "fault"]
 LegalBasis = Literal["pipa-28-2", "pipa-consent", "bioethics-act-16", "ehds-53"]
 
@@ -43,6 +43,7 @@ ENDINGS: dict[EndReason, str] = {
     "expired": "the permit's last day is over",
     "revoked": "the hospital's data steward revoked it",
     "source": "the hospital's file no longer reads as it was described; its node's log says why",
+    "lost": "its node was restored from a backup, which never holds a workspace or its key",
 }
 
 

@@ -42,7 +42,7 @@ def reversal(world: World, event: Any) -> Reasons:
     assert permit.until is not None and permit.event is not None  # the deletion of what an issued permit opened is pending
     return [
         "the time in which the deletion could be reversed is over" if event.at > permit.until else None,
-        "there is no workspace to open again" if not permit.workspace else None,
+        "there is no workspace to open again" if permit.manifest is None else None,
         "the coordinating body's key share is destroyed already" if permit.share_destroyed else None,
         None if _in_time(permit, moment(event.at)) else f"the permit of {permit.hospital} is over by its date",
     ]
@@ -57,4 +57,4 @@ def _in_time(permit: PermitCase, now: datetime) -> bool:
 def reversible(case: Case, permit: PermitCase, now: datetime) -> bool:
     """Whether a permit that has ended could be open again: then the coordinating body keeps its key share for a while."""
     possible = permit.state in UNUSABLE and (case.state, "ReversalAgreed") in APPLICATION
-    return possible and permit.workspace and not permit.share_destroyed and _in_time(permit, now)
+    return possible and permit.manifest is not None and not permit.share_destroyed and _in_time(permit, now)

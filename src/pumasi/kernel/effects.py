@@ -113,7 +113,8 @@ def _do_permit_moves(world: World, event: Any) -> None:
         permit.event, permit.key = event, world.members[permit.hospital].key
     if event.type == "PermitEnded":
         permit.ended, permit.ended_at = event.reason, event.at
-    permit.workspace = permit.workspace or event.type == "WorkspaceOpened"
+    if event.type == "WorkspaceOpened":
+        permit.manifest = event.manifest
     permit.share_destroyed = permit.share_destroyed or event.type in ("KeyShareDestroyed", "ShareCertified")
 
 

@@ -97,7 +97,7 @@ class PermitCase:
     share_destroyed: bool = False
     ended: EndReason | None = None
     ended_at: str | None = None  # as the author of the event that ended it wrote
-    workspace: bool = False  # whether one was opened
+    manifest: str | None = None  # of the workspace, once one was opened
     until: str | None = None  # when a pending deletion becomes final
     key: str = ""  # with which the hospital signed the permit
 

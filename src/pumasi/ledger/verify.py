@@ -255,7 +255,7 @@ EVENTS: dict[str, Fields] = {
     "JobFailed": {"job": ID, "reason": FAILURE, "about": many(MEMBER)},
     "Released": {"job": ID, "output": HASH, "reviewers": many(PERSON)},
     "StudyDone": {},
-    "PermitEnded": {"hospital": MEMBER, "reason": one_of("done", "expired", "revoked", "source")},
+    "PermitEnded": {"hospital": MEMBER, "reason": one_of("done", "expired", "revoked", "source", "lost")},
     "WorkspaceDestroyed": {"certificate": HASH},
     "KeyShareDestroyed": {"hospital": MEMBER},
     "CaseClosed": {"events": ONE_UP, "consortium": ONE_UP},

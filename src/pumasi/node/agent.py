@@ -23,11 +23,14 @@ from pumasi.ledger import note
 from pumasi.node import permits
 from pumasi.node.airlock import release
 from pumasi.node.app import Node
+from pumasi.node.comeback import Comeback
+from pumasi.node.courier import News
 from pumasi.node.deletion import Deletion
 from pumasi.node.gossip import Gossip
 from pumasi.node.jobs.desk import JobDesk
 from pumasi.node.outgoing import SignedEvent
 from pumasi.node.workspace.keeper import Keeper
+from pumasi.store.tail import tail_of
 
 # Which field of an event commits to a document that the other parties need.
 DOCUMENT = {"PermitIssued": "permit", "WorkspaceOpened": "manifest", "WorkspaceDestroyed": "certificate", "DatasetDescribed": "dataset"}
@@ -50,8 +53,9 @@ class Agent:
 
     def __post_init__(self) -> None:
         self.keeper = Keeper(self.node)
+        self.comeback = Comeback(self.node)
         self.desk = JobDesk(self.node, self.keeper, self.stop)
-        self.deletion = Deletion(self.node, self.keeper, self.desk)
+        self.deletion = Deletion(self.node, self.keeper, self.desk, self.comeback)
         newest = self.node.site.checkpoint()
         self._seen = note.parse_checkpoint(newest).size if newest else 0
         self._awaited = self.node.site.last_logged()
@@ -70,7 +74,7 @@ class Agent:
 
     def _compare(self, gossip: Gossip) -> None:
         self.stop.wait(GOSSIP_PAUSE)
-        if not self.stop.is_set():
+        if not self.stop.is_set() and not self.comeback.pending:  # what it had shown before its backup is still there to be read
             gossip.step()
 
     def _forever(self, step: Callable[[], None], pause: float) -> None:
@@ -102,8 +106,28 @@ class Agent:
             if reasons:
                 site.note(f"evidence|{site.tree.size}", f"{news.checkpoint or ''}\n{b64(data)}\n".encode())
                 raise Tampered("the hub sequenced an event that the rules refuse; this node does not cosign it", *reasons)
-        if news.checkpoint is not None:
+        if news.wanted is not None:
+            self._give_back(news.wanted)
+        if news.checkpoint is not None and (not self.comeback.pending or self._came_back(news)):
             self._cosign(news.checkpoint)
+
+    def _came_back(self, news: News) -> bool:
+        """Whether a node that was restored has caught up; it goes on at once while there is more to fetch."""
+        assert news.checkpoint is not None  # asked of a checkpoint alone
+        done = not news.entries and self.comeback.step(news.checkpoint)
+        if done:
+            self._awaited = self.node.site.last_logged()
+        elif not news.entries:
+            self.stop.wait(PAUSE)
+        return done
+
+    def _give_back(self, start: int) -> None:
+        """A hub that was restored asks for what it had sequenced after its backup."""
+        tail = tail_of(self.node.site, start)
+        if tail is not None:
+            self.node.courier.give_back(tail)
+        if tail is None or not tail.entries:
+            self.stop.wait(PAUSE)
 
     def _cosign(self, text: str) -> None:
         site, checkpoint = self.node.site, note.parse_checkpoint(text)
@@ -131,6 +155,8 @@ class Agent:
     def act(self) -> None:
         """Everything that is due here now, each by its own function. Ends of permits come first, for they need no hub; then sending, so
         that nothing is decided twice."""
+        if self.comeback.pending:
+            return  # it may have signed more than its backup knows
         self.end_permits()
         self.send_recorded()
         if self._awaited and self.node.site.index_of(self._awaited) is None:
@@ -223,6 +249,9 @@ class Agent:
                 continue
             everywhere = job.outputs == {here.output} and permit.state == "open"
             unsent = here.state == "released" and self.node.site.noted(f"sent|{id}|{job_id}") is None
+            if unsent and self.comeback.output_lost(id, job_id):
+                self.node.site.note(f"sent|{id}|{job_id}", b"lost")  # it went out before, or never will
+                continue
             if unsent or (here.state == "under review" and everywhere and release.reviewed(permit, here)):
                 box = self.desk.applicant_box(id, job)
                 release.release(self.node.site, self.node.courier, case=id, job=job_id, applicant_box=box)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -103,10 +102,11 @@ def enrol(
     from pumasi.kernel import event as ev
     from pumasi.kernel.event import CONSORTIUM
     from pumasi.node.app import open_node
+    from pumasi.store.card import read_card
 
     node = open_node(home)
-    person = json.loads(card.read_text(encoding="utf-8"))
-    node.site.record(ev.PersonEnrolled, case=CONSORTIUM, roles=role, **{key: person[key] for key in ("person", "key", "box")})
+    person = read_card(card)
+    node.site.record(ev.PersonEnrolled, case=CONSORTIUM, roles=role, **person)
     node.close()
 
 
@@ -117,6 +117,9 @@ def serve(home: Home) -> None:
     import signal
     import sys
 
+    from pumasi.node.settings import load
+
+    load(home)  # before a lock and a log are put into a folder that is no node's
     sys.modules["pandas"] = sys.modules["pyarrow"] = None  # type: ignore[assignment]  # duckdb would import both, and needs neither here
     from pumasi.kernel.errors import Invalid
     from pumasi.node.agent import Agent
@@ -171,6 +174,65 @@ def revoke(home: Home, person: Annotated[str, typer.Argument(help="someone@membe
     node.site.record(ev.KeyRevoked, case=CONSORTIUM, subject=person)
     node.close()
     typer.echo(f"The key of {person} is revoked; `pumasi node serve` sends it.")
+
+
+@app.command()
+def backup(
+    home: Home,
+    to: Annotated[Path, typer.Option(help="A new file, or a folder that gets one named after the time.")],
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Put the signing keys in, encrypted under a passphrase.")] = False,
+    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="In a folder: remove all but this many of the newest.")] = None,
+) -> None:
+    """Back up log, documents and settings, also while serving. No key of a permit is ever in it."""
+    from datetime import UTC, datetime
+
+    from pumasi.node.settings import load
+    from pumasi.store import backup as store
+
+    now, name = datetime.now(UTC), load(home).name
+    passphrase = store.passphrase_from(passphrase_file, _new_passphrase) if with_keys else None
+    file = store.place(to, "node", now)
+    typer.echo(store.told(store.back_up(home, store.NODE, file, name=name, now=now, passphrase=passphrase), file))
+    if keep is not None and to.is_dir():
+        store.thin(to, "node", keep=keep)
+
+
+def _new_passphrase() -> str:
+    return str(typer.prompt("Passphrase for the keys", hide_input=True, confirmation_prompt=True))
+
+
+@app.command()
+def restore(
+    home: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    source: Annotated[Path, typer.Option("--from", help="A backup.")],
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Take the signing keys out of it.")] = False,
+    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
+) -> None:
+    """Make a node from its backup. It signs nothing until it has caught up; its workspaces are lost."""
+    from datetime import UTC, datetime
+
+    from pumasi.store import backup as store
+
+    ask = lambda: str(typer.prompt("Passphrase for the keys", hide_input=True))  # noqa: E731
+    passphrase = store.passphrase_from(passphrase_file, ask) if with_keys else None
+    manifest = store.restore(home, store.NODE, source, now=datetime.now(UTC), passphrase=passphrase)
+    typer.echo(f"{manifest.name} as of {manifest.made_at}, with {manifest.size} entries of the log, is at {home}.")
+    for path in store.missing_keys(home, store.NODE):
+        typer.echo(f"Still missing: {home / path}, from where you keep your keys (mode 0600).")
+    typer.echo("Make sure that the node it was made from is off, for ever; then `pumasi node serve`.")
+
+
+@app.command()
+def check(home: Home) -> None:
+    """Replay this copy of the log from its first entry: every signature, every rule, every hash. A start from a snapshot only samples."""
+    from pumasi.kernel.envelope import Keys
+    from pumasi.node.settings import load
+    from pumasi.store.check import check as check_log
+
+    keys = Keys.from_text((home / "keys" / "node.key").read_text())
+    for line in check_log(home / "node.db", id=load(home).name, keys=keys, snapshot=home / "snapshot"):
+        typer.echo(line)
 
 
 @app.command()

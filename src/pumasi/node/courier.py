@@ -15,6 +15,7 @@ from pumasi.kernel.envelope import Keys, b64, unb64
 from pumasi.kernel.errors import NotFound
 from pumasi.node.outgoing import Release, SealedShare, SignedEvent
 from pumasi.store.document import Document
+from pumasi.store.tail import Tail
 
 LONG_POLL = 20.0
 
@@ -25,6 +26,7 @@ class News:
 
     entries: list[bytes]
     checkpoint: str | None
+    wanted: int | None = None  # from where on a hub that was restored asks to be given the log back
 
 
 def _only(kind: type, thing: object) -> None:
@@ -67,6 +69,11 @@ class Courier:
         """Let the other hospitals see which head of the log this node was shown."""
         self._channel.put("/gossip", text.encode("utf-8"))
 
+    def give_back(self, tail: Tail) -> None:
+        """Let a hub that was restored have what this copy of the log holds and it lacks; the log is public."""
+        _only(Tail, tail)
+        self._channel.put("/recovery", tail.model_dump_json().encode())
+
     def clear(self, job: str) -> None:
         """Ask the hub to delete what the hospitals of a finished job exchanged."""
         self._channel.delete(f"/jobs/{job}")
@@ -75,7 +82,7 @@ class Courier:
 
     def news(self, start: int, *, seen: int, wait: float = LONG_POLL) -> News:
         answer = self._channel.get(f"/log?start={start}&seen={seen}&wait={wait}", wait=wait).json()
-        return News([unb64(entry) for entry in answer["entries"]], answer["checkpoint"])
+        return News([unb64(entry) for entry in answer["entries"]], answer["checkpoint"], answer.get("wanted"))
 
     def heads(self) -> dict[str, str]:
         """The head of the log that each hospital says it was shown."""

@@ -19,6 +19,7 @@ from pumasi.kernel.permit import seoul_day
 from pumasi.kernel.states import PERMIT
 from pumasi.kernel.world import Case, PermitCase
 from pumasi.node.app import Node
+from pumasi.node.comeback import Comeback
 from pumasi.node.jobs.desk import JobDesk
 from pumasi.node.workspace.keeper import Keeper
 
@@ -34,6 +35,7 @@ class Deletion:
     node: Node
     keeper: Keeper
     desk: JobDesk
+    comeback: Comeback
     _swept: set[str] = field(default_factory=set)
     _closed: int = -1  # how many cases were closed when this node last looked what a backup brought back of them
 
@@ -72,7 +74,10 @@ class Deletion:
     def _end(self, id: str, permit: PermitCase, state: str) -> str:
         """End a permit that is over by its date, or whose workspace this node has destroyed; the state after."""
         reason: EndReason
-        if seoul_day(self.node.site.now()) > self.keeper.permit(id, permit).valid_until:
+        if self.comeback.lost(id, permit):
+            log.error("case %s: the workspace was lost: this node was restored from a backup, which holds no workspace and no key", id[:8])
+            reason = "lost"
+        elif seoul_day(self.node.site.now()) > self.keeper.permit(id, permit).valid_until:
             reason = "expired"
         elif self.keeper.is_destroyed(id):
             log.error("case %s: a reversal came after the workspace was destroyed; nothing can be opened again", id[:8])

@@ -30,7 +30,7 @@ class Gossip:
         if mine is None:
             return
         self._node.courier.show_head(mine)
-        for where, theirs in [*self._node.courier.heads().items(), *self._mirrored()]:
+        for where, theirs in [*self._node.courier.heads().items(), *self.mirrored()]:
             self.compare(where, mine, theirs)
 
     def compare(self, where: str, mine: str, theirs: str) -> Path | None:
@@ -54,6 +54,6 @@ class Gossip:
         log.error("the hub has told two stories: %s was shown another history. Evidence: %s (`pumasi ledger evidence FILE`)", where, path)
         return path
 
-    def _mirrored(self) -> list[tuple[str, str]]:
+    def mirrored(self) -> list[tuple[str, str]]:
         files = [Path(mirror) / "checkpoint" for mirror in self._node.settings.mirrors]
         return [(str(file), file.read_text(encoding="utf-8")) for file in files if file.is_file()]

@@ -17,7 +17,7 @@ import sqlite3
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -348,23 +348,33 @@ def _sweep(folder: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def read_passphrase(path: Path) -> str:
-    """The passphrase in a file of one line that its owner alone may read."""
-    if path.stat().st_mode & 0o077:
-        raise Invalid(f"others than its owner may read {path}, which holds a passphrase; run chmod 600 on it")
-    return path.read_text(encoding="utf-8").rstrip("\r\n")
+def passphrase_from(file: Path | None, ask: Callable[[], str]) -> str:
+    """The passphrase in a file of one line that its owner alone may read, or what a person types."""
+    if file is None:
+        return ask()
+    if file.stat().st_mode & 0o077:
+        raise Invalid(f"others than its owner may read {file}, which holds a passphrase; run chmod 600 on it")
+    return file.read_text(encoding="utf-8").rstrip("\r\n")
 
 
-def newest_kept(folder: Path, kind: str, *, keep: int) -> list[Path]:
-    """Remove all but the `keep` newest backups of this kind in a folder; which went."""
+def place(to: Path, kind: str, now: datetime) -> Path:
+    """The file to write: `to` itself, or one named after the instant in the folder `to`."""
+    return to / f"{kind}-{now.strftime('%Y%m%dT%H%M%SZ')}.tar" if to.is_dir() else to
+
+
+def told(manifest: Manifest, to: Path) -> str:
+    """What was backed up and what was not, for whoever runs it."""
+    keys = "with the signing keys, encrypted" if manifest.with_keys else "without any key: keep the files in keys/ elsewhere"
+    left = "".join(f"\n  not in it: {what}" for what in manifest.left_out)
+    return f"{to}: the log with {manifest.size} entries, {keys}{left}"
+
+
+def thin(folder: Path, kind: str, *, keep: int) -> list[Path]:
+    """Remove all but the `keep` newest backups of this kind that `place` has named in a folder; which went."""
     old = sorted(folder.glob(f"{kind}-[0-9]*.tar"))[:-keep]
     for path in old:
         path.unlink()
     return old
-
-
-def file_name(kind: str, now: datetime) -> str:
-    return f"{kind}-{now.strftime('%Y%m%dT%H%M%SZ')}.tar"
 
 
 def _instant(now: datetime) -> str:

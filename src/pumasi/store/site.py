@@ -31,6 +31,7 @@ from pumasi.store.db import checkpoints, closed, documents, entries, notes, outb
 from pumasi.store.document import Document
 from pumasi.store.snapshot import Snapshots, read_case, write_case
 
+LONGEST = 60_000  # bytes of an event: a tile of entries takes 65,535 (C2SP tlog-tiles)
 SAMPLED = 256  # entries that a start from a snapshot compares with it
 TOGETHER = 500  # closed cases written down at once while replaying
 EVERY, OFTEN = 1000, 60.0  # entries, seconds between snapshots: what is replayed at a start, at most
@@ -230,6 +231,7 @@ class Site:
             digest, reasons = sha256(item), []
             if digest not in added and self._index(db, digest) is None:
                 try:
+                    refuse_if(f"an event is at most {LONGEST} bytes long" if len(item) > LONGEST else None)
                     index, entry = self.tree.size, Entry(item)
                     refuse_if(*door.refusals(body_of(entry.event)))  # at the door, not in the rules: old logs replay for ever
                     keep_closed(db, self._fold(entry))

@@ -7,7 +7,6 @@ restarted without the hub cannot open its workspaces, and says so.
 from __future__ import annotations
 
 from pumasi.analysis.frame import Frame
-from pumasi.kernel import event as ev
 from pumasi.kernel.certificate import LIMITS, UNPROVABLE, CertificateV2, Manifest
 from pumasi.kernel.envelope import parse_canonical, sign
 from pumasi.kernel.errors import Refused, refuse_if
@@ -20,9 +19,14 @@ from pumasi.node.workspace import vault
 from pumasi.node.workspace.extract import extract
 from pumasi.store.custody import FileCustodian, workspace_key
 from pumasi.store.document import Document
+from pumasi.store.site import CAME_BACK
 
 OWN_HALF = b"pumasi/workspace-share/v1"
 PSEUDONYMS = b"pumasi/pseudonym/v1"
+LOST = (
+    "this node was restored from a backup, which holds neither workspaces nor their keys: there was nothing here to destroy; "
+    "what the machine that was backed up still holds is not covered"
+)
 
 
 class Keeper:
@@ -95,10 +99,32 @@ class Keeper:
         vault.destroy(folder, self._node.custodian(case))
         return True
 
+    def _lost(self, case: str) -> bool:
+        """Whether key and workspace stayed behind when this node was restored; written down, as destroying leaves traces of its own."""
+        site, folder = self._node.site, self._node.workspace(case)
+        traces = folder.exists() or folder.with_name(f"{case}.destroyed").exists() or self._node.custody_path(case).exists()
+        if site.noted(CAME_BACK) is not None and not traces:
+            site.note(f"lost|{case}", b"1")
+        return site.noted(f"lost|{case}") is not None
+
+    def _held(self, manifest: str | None) -> dict[str, int]:
+        """What a workspace that was lost had held, as its manifest says."""
+        if manifest is None:
+            return {}
+        held = Manifest.read(self._node.courier.document(manifest).body)
+        return {"objects": held.objects, "bytes": held.bytes}
+
+    def _manifest(self, case: str, here: PermitCase) -> str | None:
+        """The commitment to the manifest of the workspace, also before the own copy of the log has it."""
+        mine = [entry.event for entry in self._node.site.ahead() if entry.event.case == case]
+        own = [event.manifest for event in mine if event.type == "WorkspaceOpened"]
+        return own[-1] if own else here.manifest
+
     def destroy(self, case: str, found: Case, here: PermitCase) -> Document:
         """Destroy key, workspace, held outputs and all that jobs left; the signed certificate. May be called again after a crash."""
         assert here.event is not None  # only an issued permit ends
         site, permit = self._node.site, self.permit(case, here)
+        lost = self._lost(case)
         outputs = f"output|{case}|"
         gone = vault.destroy(self._node.workspace(case), self._node.custodian(case), held=site.count_notes(outputs))
         self.make_unusable(case)
@@ -108,13 +134,15 @@ class Keeper:
             {"what": "scratch", "removed": gone.scratch, "residual": gone.residual},
             {"what": "held-outputs", "removed": gone.held, "residual": site.count_notes(outputs)},
         ]
-        manifests = [entry.event.manifest for entry in site.own(case) if isinstance(entry.event, ev.WorkspaceOpened)]
+        manifest = self._manifest(case, here)
         released = sorted(
             there.output
             for job in found.jobs.values()
             if (there := job.at.get(here.hospital)) and there.output and there.state == "released"
         )
         fields = {key: getattr(gone, key) for key in ("objects", "bytes", "algorithm", "method", "attempts", "failures")}
+        if lost:
+            fields |= {"method": LOST} | self._held(manifest)
         certificate = CertificateV2.read(
             {
                 "version": 2,
@@ -122,7 +150,7 @@ class Keeper:
                 "hospital": here.hospital,
                 "permit": here.event.permit,
                 "legal_basis": permit.legal_basis,
-                "manifest": manifests[-1] if manifests else None,
+                "manifest": manifest,
                 "purged": purged,
                 "backups": [backup.plain() for backup in self._node.settings.backups],
                 "released": released,

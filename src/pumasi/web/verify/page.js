@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 const SHOWN_AT_ONCE = 12; // reasons; a broken bundle can have hundreds
 let translations = {};
 let shown = null; // the latest verdict, said again when the language changes
+let asked = 0; // grows with every check and every change of the form: a verdict never stands beside another file
 
 // --- language ---
 
@@ -59,7 +60,7 @@ function takeDrops(label, input) {
     const one = new DataTransfer();
     one.items.add(event.dataTransfer.files[0]);
     input.files = one.files;
-    showChosen(input);
+    input.dispatchEvent(new Event("change", { bubbles: true }));
   });
   input.addEventListener("change", () => showChosen(input));
 }
@@ -88,7 +89,7 @@ async function bytesFrom(input) {
 }
 
 async function check() {
-  const [file] = $("bundle").files;
+  const [file] = $("bundle").files, mayBeOpen = $("open").checked;
   let bundle, policy;
   try {
     [bundle, policy] = [await bytesFrom($("bundle")), await bytesFrom($("policy"))];
@@ -97,19 +98,22 @@ async function check() {
   }
   const about = { name: file.name, digest: hex(await sha256(bundle)) };
   try {
-    return { ...(await judge(bundle, policy, { mayBeOpen: $("open").checked })), file: about };
+    return { ...(await judge(bundle, policy, { mayBeOpen })), file: about };
   } catch (error) {
     return { verdict: "broken", reasons: [say`the check itself failed, so nothing is known about this file: ${error.message}`], file: about };
   }
 }
 
 async function checkAndShow() {
+  const mine = (asked += 1);
   $("check").disabled = true;
   $("status").textContent = visible(say`Checking…`);
-  shown = await check();
-  render(shown);
+  const result = await check();
   $("check").disabled = false;
   $("status").textContent = "";
+  if (mine !== asked) return;
+  shown = result;
+  render(shown);
   $("result").scrollIntoView();
   $("verdict").focus({ preventScroll: true });
 }
@@ -182,8 +186,13 @@ takeDrops($("bundle-drop"), $("bundle"));
 takeDrops($("policy-drop"), $("policy"));
 $("forget").addEventListener("click", () => {
   $("policy").value = "";
-  showChosen($("policy"));
+  $("policy").dispatchEvent(new Event("change", { bubbles: true }));
   $("policy").focus();
+});
+$("form").addEventListener("change", () => {
+  asked += 1;
+  shown = null;
+  $("result").hidden = true;
 });
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -129,7 +129,7 @@ const EVENTS = {
   JobFailed: { job: ID, reason: FAILURE, about: many(MEMBER) },
   Released: { job: ID, output: HASH, reviewers: many(PERSON) },
   StudyDone: {},
-  PermitEnded: { hospital: MEMBER, reason: oneOf("done", "expired", "revoked", "source") },
+  PermitEnded: { hospital: MEMBER, reason: oneOf("done", "expired", "revoked", "source", "lost") },
   WorkspaceDestroyed: { certificate: HASH },
   KeyShareDestroyed: { hospital: MEMBER },
   CaseClosed: { events: ONE_UP, consortium: ONE_UP },
