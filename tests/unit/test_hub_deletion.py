@@ -48,11 +48,14 @@ class Centre:
 
     @classmethod
     def of(cls, folder: Path, *, until: str = "released") -> Centre:
-        book, clock = play(until=until), Clock()
+        book, clock = play(until="issued"), Clock()
         site = party(folder, book, COORDINATOR, clock=clock, file="hub.db")
         shares = KeyShares(folder / "shares", site)
         for hospital in book.hospitals:
             shares.sealed(book.case, hospital)
+        said = len(book.log)
+        book.play(until=until, after="issued")
+        assert not any(site.extend(book.log[said:]))
         return cls(book, folder, clock, site, shares, Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0))
 
     def say(self, kind: type[Any], author: str, /, **fields: Any) -> None:

@@ -45,6 +45,8 @@ def signed(hub: LiveHub, author: str, method: str, target: str, body: bytes = b"
 
 SIGNED_ROUTES = [
     ("POST", "/admissions"),
+    ("POST", "/revocations"),
+    ("POST", f"/cases/{'0' * 32}/reversals"),
     ("PUT", f"/documents/{'0' * 64}"),
     ("GET", f"/documents/{'0' * 64}"),
     ("GET", "/catalogue"),
