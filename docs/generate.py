@@ -24,7 +24,7 @@ from pumasi.hub import settings as hub_settings
 from pumasi.hub.app import make_app, open_hub
 from pumasi.kernel import codes
 from pumasi.kernel.actor import MAY
-from pumasi.kernel.certificate import Certificate, Manifest
+from pumasi.kernel.certificate import CertificateV2, Manifest, ShareCertificate
 from pumasi.kernel.job import Job
 from pumasi.kernel.model import Model
 from pumasi.kernel.permit import Permit
@@ -117,6 +117,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/checkpoint"): "the newest checkpoint with a quorum of cosignatures, over at least `covering` entries",
     ("GET", "/policy"): "the C2SP tlog-policy of this log: its key, its cosigners, a majority",
     ("POST", "/admissions"): "the coordinating body admits the member named in the body",
+    ("POST", "/revocations"): "the coordinating body revokes the keys of the member named in the body",
     ("PUT", "/documents/{commitment}"): "keep the document behind a salted commitment",
     ("GET", "/documents/{commitment}"): "the document behind a salted commitment",
     ("GET", "/catalogue"): "every described dataset, by hospital",
@@ -125,6 +126,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/chains/{case}"): "`seq` and `prev` of the caller's next event in a case",
     ("GET", "/cases/{case}"): "the state of a case; waits until the log is longer than `size`",
     ("GET", "/cases/{case}/bundle"): "the case bundle under a checkpoint over at least `covering` entries",
+    ("POST", "/cases/{case}/reversals"): "the coordinating body agrees to reverse the deletion at the hospital named in the body",
     ("GET", "/cases/{case}/share"): "the coordinating body's half of a workspace key, sealed to the hospital that asks",
     ("PUT", "/jobs/{job}/{label}"): "a hospital leaves ciphertext for the others of a job",
     ("GET", "/jobs/{job}/{label}"): "what lies there; the applicant sees only `release` and `release-output`",
@@ -234,7 +236,8 @@ DOCUMENTS: dict[str, tuple[type[Model], str]] = {
     "PermitIssued": (Permit, "signed by the hospital's node"),
     "WorkspaceOpened": (Manifest, "plain"),
     "JobSubmitted": (Job, "signed by the applicant"),
-    "WorkspaceDestroyed": (Certificate, "signed by the hospital's node"),
+    "WorkspaceDestroyed": (CertificateV2, "signed by the hospital's node; in older logs a Certificate"),
+    "ShareCertified": (ShareCertificate, "signed by the coordinating body"),
 }
 
 
@@ -266,7 +269,7 @@ def bundle_page() -> str:
             "",
             "## Signed things\n",
             "`{body, key, sig}`: Ed25519 over `pumasi/KIND/v1`, a newline and the canonical body; KIND is `event`, "
-            "`permit`, `job`, `certificate`, "
+            "`permit`, `job`, `certificate`, `share-certificate`, "
             "`handshake` or `request`, so that no signature serves twice.\n",
             "## Documents\n",
             "\n".join(["| committed to in | what | | fields |", "|---|---|---|---|", *documents]) + "\n",

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from pumasi.kernel import event as ev
 from pumasi.kernel import rules
-from pumasi.kernel.certificate import LIMITS, Certificate, Manifest
-from pumasi.kernel.envelope import Keys, commit, parse_canonical, sha256, sign
+from pumasi.kernel.certificate import LIMITS, UNPROVABLE, Backup, Certificate, CertificateV2, Manifest, Purge, ShareCertificate
+from pumasi.kernel.envelope import Keys, commit, parse_canonical, possession, sha256, sign
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.kernel.job import Job
 from pumasi.kernel.permit import Permit
@@ -332,6 +332,67 @@ class Casebook:
         )  # fmt: skip
         return self.keep_signed("certificate", document.plain() | changes, signer or hospital)
 
+    def certificate_v2(self, hospital: str, /, *, signer: str | None = None, **changes: Any) -> str:
+        manifests = [event.manifest for event in self.events_of(hospital) if isinstance(event, ev.WorkspaceOpened)]
+        purged = [Purge(what="workspace", removed=1, residual=0), Purge(what="held-outputs", removed=1, residual=0)]
+        document = CertificateV2(
+            version=2, case=self.case, hospital=hospital, permit=self.permit_digest(hospital), legal_basis="pipa-28-2",
+            manifest=manifests[-1], objects=1, bytes=4096, algorithm="AES-256-GCM", method="file overwritten and removed", attempts=3,
+            failures=3, purged=purged, backups=[Backup(what="weekly tape", until="2026-12-31")], released=[self.output],
+            not_covered=LIMITS, unprovable=UNPROVABLE, at=self.now(),
+        )  # fmt: skip
+        return self.keep_signed("certificate", document.plain() | changes, signer or hospital)
+
+    def share_certificate(self, hospital: str, /, *, signer: str = COORDINATOR, **changes: Any) -> str:
+        document = ShareCertificate(
+            case=self.case, hospital=hospital, permit=self.permit_digest(hospital), method="file overwritten and removed",
+            attempts=3, failures=3, backups=[], at=self.now(),
+        )  # fmt: skip
+        return self.keep_signed("share-certificate", document.plain() | changes, signer)
+
+    def events_of(self, author: str) -> list[Any]:
+        return [event for event in (Entry(data).event for data in self.log) if event.author == author and event.case == self.case]
+
+    def new_keys(self, who: str) -> Keys:
+        count = f"{who} {len(self.log)}"
+        return Keys(
+            Ed25519PrivateKey.from_private_bytes(self._bytes(f"signing {count}")),
+            X25519PrivateKey.from_private_bytes(self._bytes(f"box {count}")),
+        )
+
+    def change(self, who: str, new: Keys, *, cosigner: str | None = None, prover: Keys | None = None) -> dict[str, Any]:
+        """The fields with which `who` announces new keys."""
+        fields = {"key": new.public, "box": new.box_public, "cosigner": cosigner}
+        proof = possession({"author": who, **fields, "replaces": self.keys_of(who).public}, prover or new)
+        return {"case": CONSORTIUM, **fields, "proof": proof}
+
+    def rotate(self, who: str) -> None:
+        """New keys of a party, cosigning too if it cosigns."""
+        new, cosigner = self.new_keys(who), None
+        if who in self.cosigners:
+            self.cosigners[who] = Ed25519PrivateKey.from_private_bytes(self._bytes(f"cosigner {who} {len(self.log)}"))
+            cosigner = Keys(self.cosigners[who], new.box).public
+        self.say(ev.KeyRotated, who, **self.change(who, new, cosigner=cosigner))
+        self.keys[who] = new
+
+    def revoke(self, who: str, *, by: str) -> None:
+        self.say(ev.KeyRevoked, by, case=CONSORTIUM, subject=who)
+        self.cosigners.pop(who, None)
+
+    def until(self, days: float = 7) -> str:
+        return (START + timedelta(seconds=self._ticks, days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def pending(self) -> None:
+        """Deletion in two steps, as of version 2: pending for a week."""
+        for hospital in self.hospitals:
+            self.say(ev.DeletionPending, hospital, until=self.until())
+
+    def certified(self) -> None:
+        """Destroyed, with a certificate of each side."""
+        for hospital in self.hospitals:
+            self.say(ev.WorkspaceDestroyed, hospital, certificate=self.certificate_v2(hospital))
+            self.say(ev.ShareCertified, COORDINATOR, hospital=hospital, certificate=self.share_certificate(hospital))
+
     def destroyed(self) -> None:
         for hospital in self.hospitals:
             self.say(ev.KeyShareDestroyed, COORDINATOR, hospital=hospital)
@@ -373,6 +434,16 @@ class Casebook:
     def bundle(self, *, checkpoint: str | None = None) -> bytes:
         note = checkpoint or self.checkpoint()
         return bundle.build(self.case, entries=self.entries(), checkpoint=note, tree=self.tree, documents=self.documents)
+
+
+def play_certified(until: str = "closed", **options: Any) -> Casebook:
+    """A case that ends as of version 2: "pending", "certified" or "closed"."""
+    book = play(until="done", **options)
+    for step in ("pending", "certified", "closed"):
+        getattr(book, step)()
+        if step == until:
+            break
+    return book
 
 
 def play(*, until: str = "closed", seed: str = "pumasi", hospitals: int = 3, release: str = "two-people", drb: int = 3) -> Casebook:

@@ -326,6 +326,52 @@ def ended() -> Story:
     return story
 
 
+GRACE = timedelta(days=7)
+
+
+def wait(story: Story, *hospitals: str) -> Story:
+    """Deletion is pending there for a week."""
+    until = (story.now + GRACE).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for hospital in hospitals or PAIR:
+        story.do(hospital, ev.DeletionPending, until=until)
+    return story
+
+
+@from_nothing
+def revoked() -> Story:
+    story = opened()
+    for hospital in PAIR:
+        story.do(f"steward@{hospital}", ev.PermitEnded, hospital=hospital, reason="revoked")
+    return story
+
+
+@from_nothing
+def deletion_pending() -> Story:
+    return wait(revoked())
+
+
+@from_nothing
+def reversal_asked() -> Story:
+    story = deletion_pending()
+    for hospital in PAIR:
+        story.do(f"steward@{hospital}", ev.ReversalAsked)
+    return story
+
+
+@from_nothing
+def reversed() -> Story:
+    story = reversal_asked()
+    for hospital in PAIR:
+        story.do(COORDINATOR, ev.ReversalAgreed, hospital=hospital)
+    return story
+
+
+def certify_shares(story: Story) -> Story:
+    for hospital in PAIR:
+        story.do(COORDINATOR, ev.ShareCertified, hospital=hospital, certificate=sha256(b"share certificate"))
+    return story
+
+
 def destroy(story: Story) -> Story:
     for hospital in PAIR:
         story.do(hospital, ev.WorkspaceDestroyed, certificate=sha256(b"certificate"))

@@ -47,6 +47,25 @@ def verify(
 
 
 @app.command()
+def certificate(
+    bundle: Annotated[Path, typer.Argument(help="A case bundle.")],
+    hospital: Annotated[str, typer.Option(help="Whose deletion.")],
+    policy: Annotated[Path | None, typer.Option(help="A C2SP tlog-policy with the keys you trust.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the certificate here as JSON.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write it here as a page that can be printed.")] = None,
+) -> None:
+    """The certificate of deletion of one hospital: what both sides signed, and what no cryptography can prove."""
+    from pumasi.ledger import certificate as certificates
+
+    found = certificates.facts(bundle.read_bytes(), hospital, policy=policy.read_bytes() if policy else None)
+    if json_file:
+        json_file.write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    if html_file:
+        html_file.write_text(certificates.html(found), encoding="utf-8")
+    typer.echo(certificates.text(found), nl=False)
+
+
+@app.command()
 def review(
     case: str,
     job: str,

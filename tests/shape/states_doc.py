@@ -41,6 +41,7 @@ WHO: dict[Who, tuple[str, str]] = {
         "for the board `drb` a member of the hospital's data review board, for `airlock` one of its output checkers",
         "데이터심의위원(`drb`) 또는 반출 심사자(`airlock`)",
     ),
+    "key holder": ("any member or person, for their own key", "키의 보유자 자신"),
     "steward or hospital": (
         "the hospital's data steward (to revoke), or its node (when it is over)",
         "해당 병원 데이터 책임자(철회) 또는 노드",

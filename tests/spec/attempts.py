@@ -36,6 +36,10 @@ VERBS: Mapping[str, tuple[type[Any], Fields]] = {
     "PermitEnded expired": (ev.PermitEnded, lambda story, author: {"hospital": HERE, "reason": "expired"}),
     "WorkspaceDestroyed": (ev.WorkspaceDestroyed, lambda story, author: {"certificate": sha256(b"certificate")}),
     "KeyShareDestroyed": (ev.KeyShareDestroyed, lambda story, author: {"hospital": HERE}),
+    "DeletionPending": (ev.DeletionPending, lambda story, author: {"until": story.now.strftime("%Y-%m-%dT%H:%M:%SZ")}),
+    "ReversalAsked": (ev.ReversalAsked, lambda story, author: {}),
+    "ReversalAgreed": (ev.ReversalAgreed, lambda story, author: {"hospital": HERE}),
+    "ShareCertified": (ev.ShareCertified, lambda story, author: {"hospital": HERE, "certificate": sha256(b"share certificate")}),
     "CaseClosed": (ev.CaseClosed, lambda story, author: k.closing_fields(story)),
 }
 # In all other verbs of a hospital and its people the hospital is their own.

@@ -29,7 +29,9 @@ GIVE_UP: May = {"ApplicationWithdrawn": RESEARCHER, "StudyDone": RESEARCHER}
 END: May = {"PermitEnded revoked": STEWARD, "PermitEnded expired": NODE}
 IDLE: May = {"JobSubmitted": RESEARCHER, **END, **GIVE_UP}  # jobs of a case run one after the other
 BUSY: May = {**END, **GIVE_UP}
-DESTROY: May = {"WorkspaceDestroyed": NODE, "KeyShareDestroyed": CENTRE}
+SHARE: May = {"KeyShareDestroyed": CENTRE, "ShareCertified": CENTRE}
+DESTROY: May = {"WorkspaceDestroyed": NODE, **SHARE, "DeletionPending": NODE}
+WAITING: May = {"WorkspaceDestroyed": NODE, "ShareCertified": CENTRE}
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,19 @@ def withdrawn_in_the_middle() -> Story:
     return story
 
 
+@from_nothing
+def done_pending() -> Story:
+    return k.wait(done_undestroyed())
+
+
+@from_nothing
+def done_reversal_asked() -> Story:
+    story = done_pending()
+    for hospital in PAIR:
+        story.do(f"steward@{hospital}", ev.ReversalAsked)
+    return story
+
+
 ROWS: dict[str, Row] = {
     "nothing asked yet": Row(k.consortium, "-", "-", "-", {"ApplicationSubmitted": RESEARCHERS}),
     # boards
@@ -114,8 +129,34 @@ ROWS: dict[str, Row] = {
     "ended after approval": Row(
         lambda: end(k.airlock_approved()), "submitted", "ended", "under review", {"JobFailed": NODE, **DESTROY, **GIVE_UP}
     ),
-    "destroyed": Row(k.destroyed, "submitted", "destroyed", "-", {"KeyShareDestroyed": CENTRE, **GIVE_UP}),
+    "destroyed": Row(k.destroyed, "submitted", "destroyed", "-", {**SHARE, **GIVE_UP}),
     "both keys destroyed": Row(k.destroyed_both, "submitted", "destroyed", "-", GIVE_UP),
+    # deletion in two steps, and back
+    "deletion pending": Row(k.deletion_pending, "submitted", "deletion pending", "-", {"ReversalAsked": STEWARD, **WAITING, **GIVE_UP}),
+    "reversal asked": Row(k.reversal_asked, "submitted", "reversal asked", "-", {"ReversalAgreed": CENTRE, **WAITING, **GIVE_UP}),
+    "reversed": Row(k.reversed, "submitted", "open", "-", IDLE),
+    "deletion pending after the date": Row(
+        lambda: k.wait(k.ended()), "submitted", "deletion pending", "-", {**WAITING, **GIVE_UP}
+    ),
+    "deletion pending, share certified": Row(
+        lambda: k.certify_shares(k.deletion_pending()), "submitted", "deletion pending", "-", {"WorkspaceDestroyed": NODE, **GIVE_UP}
+    ),
+    "reversal asked, share certified": Row(
+        lambda: k.certify_shares(k.reversal_asked()), "submitted", "reversal asked", "-", {"WorkspaceDestroyed": NODE, **GIVE_UP}
+    ),
+    "destroyed after waiting": Row(lambda: k.destroy(k.deletion_pending()), "submitted", "destroyed", "-", {**SHARE, **GIVE_UP}),
+    "destroyed and certified": Row(
+        lambda: k.certify_shares(k.destroy(k.deletion_pending())), "submitted", "destroyed", "-", GIVE_UP
+    ),
+    "done, deletion pending": Row(
+        done_pending, "done", "deletion pending", "released", {"ReversalAsked": STEWARD, **WAITING}
+    ),
+    "done, reversal asked": Row(
+        done_reversal_asked, "done", "reversal asked", "released", {"ReversalAgreed": CENTRE, **WAITING}
+    ),
+    "withdrawn, deletion pending": Row(
+        lambda: k.wait(withdrawn_in_the_middle()), "withdrawn", "deletion pending", "running", {"JobFailed": NODE, **WAITING}
+    ),
     # the end of the study
     "withdrawn": Row(k.withdrawn, "withdrawn", "lapsed", "-", {"CaseClosed": CENTRE}),
     "withdrawn while running": Row(withdrawn_in_the_middle, "withdrawn", "ended", "running", {"JobFailed": NODE, **DESTROY}),
@@ -170,7 +211,7 @@ def check_effect(row: Row, story: Story, entry: ev.Entry, hospital: str) -> None
     rules.apply(after.world, entry)
     assert states_at(after, hospital) == next_states(row, entry.event.type)
     role = role_of(entry.event.author)
-    if role in k.STAFF or role == "node" or entry.event.type == "KeyShareDestroyed":  # no hospital decides for another
+    if role in k.STAFF or role == "node" or entry.event.type in ("KeyShareDestroyed", "ShareCertified"):  # no hospital decides for another
         assert after.world.cases[k.CASE].permits.get(other(hospital)) == story.world.cases[k.CASE].permits.get(other(hospital))
         assert states_at(after, other(hospital)) == states_at(story, other(hospital))
 

@@ -11,12 +11,15 @@ import pytest
 from pumasi.hub import governance
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
+from pumasi.hub.settings import HubSettings
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import Keys
 from pumasi.kernel.errors import Refused, Tampered
 from pumasi.kernel.seal import unseal_from
 from tests.casebook import COORDINATOR, ORIGIN, RESEARCHER, Casebook, play
 from tests.live_hub import Clock, party
+
+SETTINGS = HubSettings(name=COORDINATOR, origin=ORIGIN, host="127.0.0.1", port=8443, batch_seconds=0)
 
 
 def shares_of(folder: Path, book: Casebook) -> KeyShares:
@@ -99,10 +102,10 @@ def test_the_end_of_a_permit_destroys_its_half_and_no_other(tmp_path: Path) -> N
     for hospital in book.hospitals:
         opened(shares, book, hospital)
     said = len(book.log)
-    book.say(ev.PermitEnded, f"steward@{first}", hospital=first, reason="revoked")
+    book.say(ev.PermitEnded, first, hospital=first, reason="expired")
     site.extend(book.log[said:])
     for _ in range(2):
-        governance.tidy(log, shares.destroy)
+        governance.tidy(log, shares, SETTINGS)
     permits = site.world.cases[book.case].permits
     assert {name: permit.share_destroyed for name, permit in permits.items()} == {first: True, second: False, book.hospitals[2]: False}
     assert len(list((tmp_path / "shares").iterdir())) == 2
@@ -125,8 +128,8 @@ def test_a_case_is_closed_once_everything_is_destroyed(tmp_path: Path) -> None:
     book = play(until="destroyed")
     site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="hub.db")
     shares, log = KeyShares(tmp_path / "shares", site), Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0)
-    governance.tidy(log, shares.destroy)
+    governance.tidy(log, shares, SETTINGS)
     assert site.case(book.case).state == "closed"
     size = site.tree.size
-    governance.tidy(log, shares.destroy)
+    governance.tidy(log, shares, SETTINGS)
     assert site.tree.size == size

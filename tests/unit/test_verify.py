@@ -20,7 +20,7 @@ from pumasi.kernel.errors import Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.ledger import bundle, note, verify
 from pumasi.ledger.tree import leaf_hash
-from tests.casebook import COORDINATOR, ORIGIN, PLATFORM, RESEARCHER, STEPS, Casebook, play
+from tests.casebook import COORDINATOR, ORIGIN, PLATFORM, RESEARCHER, STEPS, Casebook, play, play_certified
 
 WHOLE = play()
 FIRST, SECOND, THIRD = WHOLE.hospitals
@@ -128,6 +128,234 @@ def test_a_one_sided_deletion_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
     book.say(ev.WorkspaceDestroyed, FIRST, certificate=book.certificate(FIRST))
     code, out = said(tmp_path, capsys, book.bundle(), None, "--open")
     assert (code, "ONE-SIDED" in out) == (0, True)
+
+
+def test_a_deletion_in_two_steps_is_verified_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for until, words in (
+        ("pending", "its workspace is unusable, and to be destroyed after 2026-03-09T"),
+        ("certified", "so did the coordinating body with its share"),
+        ("closed", "The case is complete"),
+    ):
+        code, out = said(tmp_path, capsys, play_certified(until=until).bundle(), None, "--open")
+        assert (code, words in out) == (0, True), out
+    assert said(tmp_path, capsys, play_certified().bundle(), play_certified().policy())[0] == 0
+
+
+def test_a_reversed_deletion_is_verified_and_can_end_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = at_stage("reversed", "two-people")
+    book.say(ev.StudyDone, RESEARCHER)
+    book.say(ev.DeletionPending, FIRST, until=book.until(0.01))
+    book.certified()
+    book.closed()
+    assert said(tmp_path, capsys, book.bundle())[0] == 0
+
+
+def withdrawn_and_pending() -> Casebook:
+    book = play(until="released")
+    book.say(ev.ApplicationWithdrawn, RESEARCHER)
+    book.pending()
+    return book
+
+
+def expired_and_pending() -> Casebook:
+    book = play(until="released")
+    book.say(ev.PermitEnded, FIRST, hospital=FIRST, reason="expired")
+    book.say(ev.DeletionPending, FIRST, until=book.until())
+    return book
+
+
+def never_opened() -> Casebook:
+    book = play(until="issued")
+    book.say(ev.StudyDone, RESEARCHER)
+    book.pending()
+    return book
+
+
+def certified_and_pending() -> Casebook:
+    book = play_certified(until="pending")
+    book.say(ev.ShareCertified, COORDINATOR, hospital=FIRST, certificate=book.share_certificate(FIRST))
+    return book
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "fields", "words"),
+    [
+        (lambda: play(until="done"), ev.DeletionPending, {"until": "2026-03-01T00:00:00Z"}, "due before"),
+        (lambda: play(until="done"), ev.DeletionPending, {"until": "2026-06-01T00:00:00Z"}, "at most 31 days"),
+        (lambda: play_certified(until="pending"), ev.ReversalAsked, {"at": "2026-04-01T00:00:00Z"}, "is over"),
+        (withdrawn_and_pending, ev.ReversalAsked, {}, "the application is 'withdrawn'"),
+        (expired_and_pending, ev.ReversalAsked, {}, "over by its date"),
+        (never_opened, ev.ReversalAsked, {}, "no workspace"),
+        (certified_and_pending, ev.ReversalAsked, {}, "destroyed already"),
+        (lambda: play_certified(until="pending"), ev.ReversalAgreed, {"hospital": FIRST}, "not possible"),
+        (lambda: play_certified(until="certified"), ev.ReversalAsked, {}, "not possible"),
+    ],
+)
+def test_a_deletion_or_reversal_that_the_rules_refuse_is_refused(
+    make: Callable[[], Casebook], kind: type[Any], fields: dict[str, Any], words: str
+) -> None:
+    book = make()
+    author = {ev.DeletionPending: FIRST, ev.ReversalAsked: f"steward@{FIRST}", ev.ReversalAgreed: COORDINATOR}[kind]
+    assert book.force(kind, author, **fields)
+    assert any(words in reason for reason in reasons(book.bundle())), reasons(book.bundle())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"purged": [{"what": "workspace", "removed": 1, "residual": 1}]}, "files were left"),
+        ({"purged": [{"what": "scratch", "removed": 0, "residual": 0}]}, "does not say that the workspace was removed"),
+        ({"purged": []}, "fields of a certificate"),
+        ({"manifest": "00" * 32}, "another workspace"),
+        ({"manifest": None}, "another workspace"),
+        ({"failures": 2}, "could still be opened"),
+        ({"version": 3}, "fields of a certificate"),
+        ({"backups": [{"what": "tape"}]}, "fields of a certificate"),
+        ({"signer": SECOND}, "key that the log knows"),
+        ({"permit": "00" * 32}, "another case, hospital or permit"),
+    ],
+)
+def test_a_certificate_of_the_second_version_that_reports_less_is_refused(changes: dict[str, Any], words: str) -> None:
+    book = play_certified(until="pending")
+    book.say(ev.WorkspaceDestroyed, FIRST, certificate=book.certificate_v2(FIRST, **changes))
+    assert words in reasons(book.bundle())[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"failures": 2}, "could still be used"),
+        ({"signer": FIRST}, "key that the log knows"),
+        ({"hospital": SECOND}, "another case, hospital or permit"),
+        ({"x": 1}, "fields of a share-certificate"),
+    ],
+)
+def test_a_share_certificate_that_reports_less_is_refused(changes: dict[str, Any], words: str) -> None:
+    book = play_certified(until="pending")
+    book.say(ev.ShareCertified, COORDINATOR, hospital=FIRST, certificate=book.share_certificate(FIRST, **changes))
+    assert words in reasons(book.bundle())[0]
+
+
+def test_a_certificate_never_passes_for_the_other_sides() -> None:
+    book = play_certified(until="pending")
+    body = book.body(book.share_certificate(FIRST))
+    book.say(ev.ShareCertified, COORDINATOR, hospital=FIRST, certificate=book.keep_signed("certificate", body, COORDINATOR))
+    assert "signature on the share-certificate" in reasons(book.bundle())[0]
+
+
+# --- keys that change ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", STEPS[STEPS.index("submitted") : STEPS.index("closed")])
+def test_keys_may_change_at_every_stage(step: str) -> None:
+    """Whatever was signed before counts by the key of its place, whatever comes later by the new one, the cosignatures too."""
+    book = play(until=step)
+    for who in (FIRST, f"steward@{FIRST}", RESEARCHER, COORDINATOR, f"checker-0@{FIRST}", f"drb-1@{FIRST}"):
+        book.rotate(who)
+    assert reasons(book.bundle()) == []
+    book.play(after=step)
+    verified = verify.verify(book.bundle())
+    assert len(verified.cosigners) == 5
+    assert verify.policy_refusals(verify.read_policy(book.policy(quorum=5).encode()), verified) == []
+    old = play(until=step).cosigners
+    forged = book.checkpoint(cosigners=[])
+    forged = note.add_cosignature(forged, note.cosign(forged, note.cosigner_name(ORIGIN, FIRST), key=old[FIRST], time=1))
+    value = json.loads(book.bundle()) | {"checkpoint": forged}
+    assert "nobody's whom the log admitted" in reasons(verify.canonical(value))[0]
+    assert forged.count("—") == 2 and json.loads(book.bundle(checkpoint=forged))["checkpoint"].count("—") == 1
+
+
+def test_a_permit_written_before_its_node_heard_of_a_new_key_of_the_applicant_is_theirs() -> None:
+    book = play(until="authorised")
+    permits = [book.permit(hospital) for hospital in book.hospitals]
+    book.rotate(RESEARCHER)
+    for hospital, permit in zip(book.hospitals, permits, strict=True):
+        book.say(ev.PermitIssued, hospital, permit=permit, seen=book.head(), **book.terms())
+    book.play(after="issued")
+    assert reasons(book.bundle()) == []
+
+
+def test_after_a_revocation_the_same_person_signs_with_another_key() -> None:
+    book = play(until="reviewed")
+    book.revoke(f"steward@{FIRST}", by=FIRST)
+    book.keys[f"steward@{FIRST}"] = book.new_keys("steward")
+    book.person(f"steward@{FIRST}", "steward")
+    book.revoke("river-hospital", by=COORDINATOR)
+    new, cosigner = book.new_keys("river-hospital"), book.new_keys("its cosigner")
+    fields = {"kind": "hospital", "key": new.public, "box": new.box_public, "cosigner": cosigner.public}
+    book.say(ev.MemberApplied, "river-hospital", case=CONSORTIUM, keys=new, **fields)
+    assert reasons(book.bundle()) == []
+    book.say(ev.MemberAdmitted, COORDINATOR, case=CONSORTIUM, member="river-hospital")
+    book.cosigners["river-hospital"] = cosigner.signing
+    book.play(after="reviewed")
+    assert len(verify.verify(book.bundle()).cosigners) == 5
+
+
+def rotated(book: Casebook, who: str, **changes: Any) -> Casebook:
+    fields = book.change(who, changes.pop("new", book.new_keys(who)), **changes.pop("change", {}))
+    assert book.force(ev.KeyRotated, who, **(fields | changes))
+    return book
+
+
+def revoked(book: Casebook, who: str, by: str, **changes: Any) -> Casebook:
+    assert book.force(ev.KeyRevoked, by, **({"case": CONSORTIUM, "subject": who} | changes))
+    return book
+
+
+def spoken(book: Casebook) -> Casebook:
+    book.revoke(RESEARCHER, by="company-1")
+    assert book.force(ev.StudyDone, RESEARCHER)
+    return book
+
+
+def twice_revoked(book: Casebook) -> Casebook:
+    book.revoke(RESEARCHER, by="company-1")
+    return revoked(book, RESEARCHER, "company-1")
+
+
+def back_as_another(book: Casebook) -> Casebook:
+    book.revoke("company-1", by=COORDINATOR)
+    new = book.new_keys("company-1")
+    fields = {"kind": "platform", "key": new.public, "box": new.box_public, "cosigner": None, "case": CONSORTIUM}
+    assert book.force(ev.MemberApplied, "company-1", keys=new, **fields)
+    return book
+
+
+def old_key(book: Casebook) -> Casebook:
+    old = book.keys_of(RESEARCHER)
+    book.rotate(RESEARCHER)
+    assert book.force(ev.StudyDone, RESEARCHER, keys=old)
+    return book
+
+
+KEY_CHANGES: dict[str, tuple[Callable[[Casebook], Casebook], str]] = {
+    "unproven": (lambda book: rotated(book, FIRST, change={"prover": book.keys_of(FIRST)}), "has not signed the change"),
+    "another's key": (lambda book: rotated(book, FIRST, new=book.keys_of(SECOND)), "belongs to somebody else"),
+    "a person that cosigns": (
+        lambda book: rotated(book, RESEARCHER, change={"cosigner": book.new_keys("x").public}), "only a member cosigns",
+    ),
+    "one key for both": (
+        lambda book: rotated(book, FIRST, change={"cosigner": book.new_keys(FIRST).public}), "nobody has used",
+    ),
+    "in a case": (lambda book: rotated(book, FIRST, case=book.case), "consortium's case"),
+    "revoked in a case": (lambda book: revoked(book, RESEARCHER, "company-1", case=book.case), "consortium's case"),
+    "another's people": (lambda book: revoked(book, RESEARCHER, FIRST), "its own people"),
+    "nobody": (lambda book: revoked(book, "nobody", COORDINATOR), "its own people"),
+    "the coordinating body": (lambda book: revoked(book, COORDINATOR, COORDINATOR), "its own people"),
+    "a member by a member": (lambda book: revoked(book, SECOND, FIRST), "its own people"),
+    "revoked by a person": (lambda book: revoked(book, RESEARCHER, RESEARCHER), "this is for the member"),
+    "revoked twice": (twice_revoked, "revoked already"),
+    "spoken after a revocation": (spoken, "has not introduced this key"),
+    "the old key": (old_key, "has not introduced this key"),
+    "back as something else": (back_as_another, "comes back as what it was"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEY_CHANGES)
+def test_a_change_of_keys_that_the_rules_refuse_is_refused(name: str) -> None:
+    make, words = KEY_CHANGES[name]
+    found = reasons(make(play(until="released")).bundle())
+    assert any(words in reason for reason in found), found
 
 
 def test_withdrawal_revocation_failure_and_rejection_are_legal_ends() -> None:
@@ -937,6 +1165,7 @@ def attempts(book: Casebook) -> list[tuple[type[Any], dict[str, Any]]]:
     hospitals = {"hospitals": book.hospitals, "smallest_cell": 10}
     found.append((ev.ApplicationSubmitted, {"application": book.applied if case else book.application(), **hospitals}))
     found += [(ev.PermitEnded, {"hospital": FIRST, "reason": reason}) for reason in ("revoked", "expired")]
+    found += [(ev.DeletionPending, {"until": book.until()}), (ev.ReversalAsked, {}), (ev.ReversalAgreed, {"hospital": FIRST})]
     found.append((ev.KeyShareDestroyed, {"hospital": FIRST}))
     found.append((ev.CaseClosed, book.counts() if case else {"events": 1, "consortium": 1}))
     if case is None:
@@ -957,6 +1186,7 @@ def attempts(book: Casebook) -> list[tuple[type[Any], dict[str, Any]]]:
             found.append((ev.JobSubmitted, {"job": id, "document": document, "hospitals": book.hospitals, "lead": FIRST}))
         released = [book.output] if any(here.state == "released" for job in case.jobs.values() for here in job.at.values()) else []
         found.append((ev.WorkspaceDestroyed, {"certificate": book.certificate(FIRST, released=released)}))
+        found.append((ev.ShareCertified, {"hospital": FIRST, "certificate": book.share_certificate(FIRST)}))
     found.append((ev.OutputSealed, {"job": book.job, "output": book.output, "findings": "clear"}))
     found.append((ev.JobFailed, {"job": book.job, "reason": "fault", "about": []}))
     for reviewers in (book.checkers_of(FIRST), []):
@@ -970,14 +1200,26 @@ ACTORS = [
     "steward@river-hospital",
 ]  # fmt: skip
 STAGES = [(step, "two-people") for step in STEPS[3:]] + [("sealed", "automatic-if-clear"), ("released", "automatic-if-clear")]
+STAGES += [(step, "two-people") for step in ("pending", "asked", "reversed", "certified")]
 # Kinds whose documents name their author: said by somebody else, the rules may not mind and the verifier must.
 WITH_DOCUMENTS = (ev.ApplicationSubmitted, ev.PermitIssued, ev.WorkspaceOpened, ev.WorkspaceDestroyed)
+
+
+def at_stage(step: str, release: str) -> Casebook:
+    if step in STEPS:
+        return play(until=step, release=release)
+    book = play_certified(until="certified" if step == "certified" else "pending")
+    if step in ("asked", "reversed"):
+        book.say(ev.ReversalAsked, f"steward@{FIRST}")
+    if step == "reversed":
+        book.say(ev.ReversalAgreed, COORDINATOR, hospital=FIRST)
+    return book
 
 
 @pytest.mark.parametrize(("step", "release"), STAGES)
 def test_at_every_stage_everybody_may_say_to_the_verifier_what_the_rules_let_them(step: str, release: str) -> None:
     """Stage x verb x actor. What concerns the first hospital's documents is only said by those whose documents would fit."""
-    book = play(until=step, release=release)
+    book = at_stage(step, release)
     history = verify.History(book.case, book.documents)
     for index, data in enumerate(book.log):
         entry = Entry(data)

@@ -64,6 +64,11 @@ def revoke(home: Home, case: str) -> None:
     home.record(ev.PermitEnded, case=case, hospital=hospital, reason="revoked")
 
 
+def ask_reversal(home: Home, case: str) -> None:
+    """The steward wants the pending deletion at the own hospital reversed; alone that changes nothing."""
+    home.record(ev.ReversalAsked, case=case)
+
+
 def review(home: Home, case: str, job: str, *, output: str, decision: Decision, reason: str = "") -> None:
     """An output checker's vote on the very bytes with this digest, as the checker read them at the hospital's node."""
     item = _find(home, case, "review", job)

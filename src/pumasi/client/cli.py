@@ -40,6 +40,26 @@ def key_new(
     typer.echo(f"Your folder is {home}. Give {home / 'card.json'} to the member that enrols you.")
 
 
+@key_app.command("rotate")
+def key_rotate(home: Home) -> None:
+    """A new key for you, announced with the present one. Permits that name you stay yours."""
+    from pumasi.kernel.envelope import fingerprint
+
+    party = _home(home)
+    party.rotate()
+    typer.echo(f"New key of {party.id}: {fingerprint(party.keys.public)}.")
+
+
+@member_app.command("revoke")
+def member_revoke(home: Home, person: Annotated[str, typer.Argument(help="someone@member")]) -> None:
+    """A key of one of your people was lost or stolen: it speaks no more. Enrol the person again with a new card."""
+    from pumasi.kernel import event as ev
+    from pumasi.kernel.event import CONSORTIUM
+
+    _home(home).record(ev.KeyRevoked, case=CONSORTIUM, subject=person)
+    typer.echo(f"The key of {person} is revoked.")
+
+
 @member_app.command("join")
 def member_join(
     home: Home,
@@ -124,6 +144,15 @@ def sign(
 
     (board.revoke if revoke else board.sign)(_home(home), case)
     typer.echo("The permit is revoked; the node destroys its workspace." if revoke else "Signed; the node issues the permit.")
+
+
+@people.command()
+def reverse(home: Home, case: str) -> None:
+    """As data steward: ask that a pending deletion be reversed. Nothing is reversed until the coordinating body agrees."""
+    from pumasi.client import board
+
+    board.ask_reversal(_home(home), case)
+    typer.echo("Asked; the workspace stays unusable until the coordinating body agrees (`pumasi hub reverse`).")
 
 
 @study_app.command("run")

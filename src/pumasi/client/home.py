@@ -19,9 +19,11 @@ from typing import Any
 
 from pumasi.channel import Channel
 from pumasi.kernel.envelope import Keys, b64, sign, unb64
-from pumasi.kernel.errors import Invalid, NotFound, Refused
-from pumasi.kernel.event import Entry
+from pumasi.kernel.errors import Invalid, NotFound, Refused, Tampered
+from pumasi.kernel.event import CONSORTIUM, Entry, KeyRotated
+from pumasi.kernel.seal import unseal_from
 from pumasi.store.document import Document
+from pumasi.store.rotation import change, finish, next_of, write_next
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -47,6 +49,7 @@ class Home:
         if missing:
             raise Invalid(f"{folder / 'identity.toml'} names no {' and no '.join(missing)}; put it back as `pumasi key new` wrote it")
         self.folder, self.id, self.hub = folder, str(identity["id"]), str(identity["hub"])
+        self._settle_rotation()
         self.keys = Keys.from_text((folder / "secret.key").read_text())
         self.channel = Channel(self.hub, folder / "hub.crt", author=self.id, keys=self.keys)
 
@@ -70,6 +73,37 @@ class Home:
 
     def close(self) -> None:
         self.channel.close()
+
+    def rotate(self) -> None:
+        """A new key for this party, announced with the present one; what was sealed to the present one can still be opened."""
+        new = Keys.new()
+        with self._alone():
+            self.send_kept()
+            write_next(self.folder / "secret.key", new.to_text())
+            self._record(KeyRotated, CONSORTIUM, (), change(self.id, self.keys, new, None))
+        self._settle_rotation()
+        self.keys = new
+        self.channel.close()
+        self.channel = Channel(self.hub, self.folder / "hub.crt", author=self.id, keys=new)
+
+    def _settle_rotation(self) -> None:
+        """Finish, or undo, what a crash interrupted: the next key counts once the log has its announcement."""
+        path = self.folder / "secret.key"
+        if next_of(path).exists():
+            public = Keys.from_text(next_of(path).read_text()).public
+            refused = {line["event"] for line in self._lines() if line["do"] == "refused"}
+            said = [Entry(unb64(line["event"])).event for line in self._lines() if line["do"] == "send" and line["event"] not in refused]
+            announced = any(isinstance(event, KeyRotated) and event.key == public for event in said)
+            finish(path, announced=announced, earlier=self.folder / "earlier.keys")
+
+    def unseal(self, sealed: bytes, *, context: bytes) -> bytes:
+        """What was sealed to this party, under its key or under one that it had before; `Tampered` when none opens it."""
+        path = self.folder / "earlier.keys"
+        lines = path.read_text().split() if path.is_file() else []
+        for at in range(0, len(lines), 2):
+            with contextlib.suppress(Tampered):
+                return unseal_from(Keys.from_text("\n".join(lines[at : at + 2])).box, sealed, context=context)
+        return unseal_from(self.keys.box, sealed, context=context)
 
     def card(self) -> dict[str, str]:
         """What the member that enrols this person needs to know: nothing secret."""

@@ -57,7 +57,7 @@ def check(home: Home) -> Iterator[str]:
     if world.founded is None or checkpoint.root != tree.root(checkpoint.size):
         raise Tampered("the final checkpoint is not over the entries that the hub serves")
     origin = world.founded.origin
-    cosigners = [note.cosigner_vkey(origin, m.id, m.cosigner) for m in world.members.values() if m.admitted and m.cosigner]
+    cosigners = [note.cosigner_vkey(origin, *known) for known in world.cosigners_at(checkpoint.size)]
     witnessed = note.check(checkpoint, log=note.log_vkey(origin, world.founded.log_key), cosigners=cosigners)
     yield f"checkpoint over {checkpoint.size} entries, root {checkpoint.root.hex()}"
     count = len(witnessed.cosigners)

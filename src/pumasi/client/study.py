@@ -27,7 +27,7 @@ from pumasi.kernel.codes import ENDINGS, FAILURES
 from pumasi.kernel.envelope import new_id, parse_canonical, sha256, sign, unb64
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered
 from pumasi.kernel.job import Job
-from pumasi.kernel.seal import release_key, unseal, unseal_from
+from pumasi.kernel.seal import release_key, unseal
 from pumasi.kernel.study import AgreedTable, Application, Dataset, agree
 from pumasi.store.code import analysis_digest
 from pumasi.store.document import Document
@@ -305,7 +305,7 @@ class Study:
     def _shares(self, job: str, digest: str, hospitals: set[str]) -> dict[str, bytes]:
         sealed = self._messages(job, "release", hospitals)
         context = {hospital: f"release|{job}|{digest}|{hospital}".encode() for hospital in sealed}
-        return {hospital: unseal_from(self.home.keys.box, data, context=context[hospital]) for hospital, data in sealed.items()}
+        return {hospital: self.home.unseal(data, context=context[hospital]) for hospital, data in sealed.items()}
 
     def _messages(self, job: str, label: str, senders: set[str]) -> dict[str, bytes]:
         only = f"&sender={quote(*senders)}" if len(senders) == 1 else ""

@@ -21,7 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
-from pumasi.hub import governance, papers
+from pumasi.hub import deletion, governance, papers
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.publisher import Publisher
@@ -76,6 +76,7 @@ def open_hub(home: Path) -> Hub:
     site = Site(open_db(home / "hub.db"), id=settings.name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
     sequencer = Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds, policy=settings.policy_text(home))
     mailbox, shares = Mailbox(home / "mailbox.db"), KeyShares(home / "shares", site)
+    shares.sweep()
     hub = Hub(settings, site, sequencer, mailbox, shares, Publisher(home / "tlog", sequencer))
     if site.tree.size == 0:
         log_public = b64(log_key.public_key().public_bytes_raw())
@@ -140,7 +141,7 @@ def _tidy(hub: Hub) -> None:
     if hub.recovery.pending:
         hub.recovery.look()
     else:
-        governance.tidy(hub.log, hub.shares.destroy)
+        governance.tidy(hub.log, hub.shares, hub.settings)
 
 
 def _forever(step: Callable[[], object], pause: float, stop: threading.Event) -> None:
@@ -266,6 +267,18 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
         refuse_if(None if caller.id == hub.settings.name else "the coordinating body admits members")
         hub.log.record(ev.MemberAdmitted, case=CONSORTIUM, member=_text(caller.body))
         return {"admitted": True}
+
+    @app.post("/revocations")
+    def revoke(caller: Signed) -> dict[str, bool]:
+        refuse_if(None if caller.id == hub.settings.name else "the coordinating body revokes the keys of members")
+        hub.log.record(ev.KeyRevoked, case=CONSORTIUM, subject=_text(caller.body))
+        return {"revoked": True}
+
+    @app.post("/cases/{case}/reversals")
+    def reverse(case: str, caller: Signed) -> dict[str, bool]:
+        refuse_if(None if caller.id == hub.settings.name else "the coordinating body agrees to reversals")
+        deletion.agree(hub.log, case=case, hospital=_text(caller.body))
+        return {"reversed": True}
 
     @app.put("/documents/{commitment}")
     def keep(commitment: str, caller: Signed) -> dict[str, bool]:

@@ -74,6 +74,24 @@ def admit(home: Home, member: str) -> None:
 
 
 @app.command()
+def revoke(home: Home, member: str) -> None:
+    """A member's keys were lost or stolen: they speak and cosign no more. It applies again with new keys, as what it was."""
+    channel = coordinator(home)
+    channel.post("/revocations", member.encode())
+    channel.close()
+    typer.echo(f"The keys of {member} are revoked.")
+
+
+@app.command()
+def reverse(home: Home, case: str, hospital: str) -> None:
+    """Agree to reverse a pending deletion that the hospital's steward wants reversed; the workspace is open again."""
+    channel = coordinator(home)
+    channel.post(f"/cases/{case}/reversals", hospital.encode())
+    channel.close()
+    typer.echo(f"The workspace at {hospital} is open again.")
+
+
+@app.command()
 def backup(
     home: Home,
     to: Annotated[Path, typer.Option(help="A new file, or a folder that gets one named after the time.")],

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from pumasi.hub import deletion
+from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
+from pumasi.hub.settings import HubSettings
 from pumasi.kernel import event as ev
 from pumasi.kernel.world import BoardCase, Case, Person, World
 
@@ -62,6 +66,7 @@ def case_view(case: Case) -> dict[str, Any]:
                 "smallest_cell": permit.event.smallest_cell if permit.event else None,
                 "share_destroyed": permit.share_destroyed,
                 "ended": permit.ended,
+                "until": permit.until,
             }
             for hospital, permit in case.permits.items()
         },
@@ -82,13 +87,13 @@ def case_view(case: Case) -> dict[str, Any]:
     }
 
 
-def tidy(log: Sequencer, destroy_share: Any) -> None:
-    """What the coordinating body owes its cases: destroy its key share of every ended permit, close what is finished."""
+def tidy(log: Sequencer, shares: KeyShares, settings: HubSettings) -> None:
+    """What the coordinating body owes its cases: destroy its key share of every permit that is over, close what is finished."""
+    silence = timedelta(days=settings.deletion_silence_days)
     for id, case in list(log.site.world.cases.items()):
         for hospital, permit in dict(case.permits).items():
-            if permit.state in ("ended", "destroyed") and not permit.share_destroyed:
-                destroy_share(id, hospital)
-                log.record(ev.KeyShareDestroyed, case=id, hospital=hospital)
+            if deletion.share_is_due(case, permit, now=log.site.now(), silence=silence):
+                deletion.certify(log, shares, settings, case=id, hospital=hospital)
         if case.state in ("done", "withdrawn") and all(_over(permit.state, permit.share_destroyed) for permit in case.permits.values()):
             with log.site.changed:
                 log.record(ev.CaseClosed, case=id, events=case.events, consortium=log.site.world.consortium_events)

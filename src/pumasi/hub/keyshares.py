@@ -1,16 +1,31 @@
-"""The coordinating body's half of every workspace key: one random key per permit, given out only while the permit is in force."""
+"""The coordinating body's half of every workspace key: one random key per permit, given out only while the permit is in force.
+
+From the moment a deletion is pending it is given to nobody. It is kept while the deletion can still be reversed, then destroyed.
+"""
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 from pumasi.kernel.envelope import sha256, unb64
-from pumasi.kernel.errors import Refused
+from pumasi.kernel.errors import NotFound, Refused
 from pumasi.kernel.seal import seal_to
 from pumasi.store.custody import FileCustodian
 from pumasi.store.site import Site
 
 CONTEXT = b"pumasi/workspace-share/v1"
+ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The facts for a share certificate: `failures` of `attempts` tries to use the key afterwards failed."""
+
+    method: str
+    attempts: int
+    failures: int
 
 
 class KeyShares:
@@ -36,7 +51,26 @@ class KeyShares:
             unb64(self._site.world.members[hospital].box, 32), custodian.evaluate(CONTEXT), context=f"{case}|{hospital}".encode()
         )
 
-    def destroy(self, case: str, hospital: str) -> None:
-        path = self._path(case, hospital)
-        if path.exists():
+    def destroy(self, case: str, hospital: str) -> Gone:
+        """Destroy this half, if it is there, and try to use it; may be called again after a crash."""
+        custodian = FileCustodian(self._path(case, hospital))
+        custodian.destroy()
+        return Gone(custodian.method, ATTEMPTS, sum(_refuses(custodian) for _ in range(ATTEMPTS)))
+
+    def sweep(self) -> int:
+        """Destroy again what a restored backup brought back, though the log says that it is destroyed; how many there were."""
+        world = self._site.world
+        ends = {id: [name for name, permit in case.permits.items() if permit.share_destroyed] for id, case in world.cases.items()}
+        gone = {self._path(id, hospital) for id, hospitals in ends.items() for hospital in hospitals}
+        back = [path for path in self._folder.glob("*.key") if path in gone or world.is_closed(path.name[:32])]
+        for path in back:
             FileCustodian(path).destroy()
+        return len(back)
+
+
+def _refuses(custodian: FileCustodian) -> bool:
+    try:
+        custodian.evaluate(secrets.token_bytes(32))
+    except NotFound:
+        return True
+    return False

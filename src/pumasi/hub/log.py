@@ -108,7 +108,7 @@ class Sequencer:
             if text is None:
                 raise NotFound("there is no recent checkpoint of this size; cosign the newest")
             signature = note.SignatureLine.parse(line)
-            vkey = next((vkey for vkey in self.cosigners() if signature.is_by(vkey)), None)
+            vkey = next((vkey for vkey in self.cosigners(size) if signature.is_by(vkey)), None)
             if vkey is None or not signature.holds(vkey, note.parse_checkpoint(text).body):
                 raise Refused("this is not the cosignature of a member that cosigns this log")
             if any((present.name, present.key_id) == (signature.name, signature.key_id) for present in note.parse_checkpoint(text).lines):
@@ -122,14 +122,14 @@ class Sequencer:
         """Note it when the cosignatures of this checkpoint, each verified when it came, are the quorum."""
         text = self._notes[size]
         lines = note.parse_checkpoint(text).lines
-        cosigned = sum(any(line.is_by(vkey) for line in lines) for vkey in self.cosigners())
+        cosigned = sum(any(line.is_by(vkey) for line in lines) for vkey in self.cosigners(size))
         if not self._policy.satisfied(text) if self._policy else cosigned >= self.quorum() > 0:
             self._final.add(size)
 
-    def cosigners(self) -> list[note.VKey]:
-        """The key of every member that cosigns."""
-        members = list(self.site.world.members.values())  # a copy: the fold may add one meanwhile
-        return [note.cosigner_vkey(self.origin, member.id, member.cosigner) for member in members if member.admitted and member.cosigner]
+    def cosigners(self, size: int | None = None) -> list[note.VKey]:
+        """The key of every member that cosigns, as it counts under a head of this size (None: of the whole log)."""
+        world = self.site.world
+        return [note.cosigner_vkey(self.origin, *known) for known in world.cosigners_at(world.entries if size is None else size)]
 
     def quorum(self) -> int:
         """A majority of the cosigners; 0 while there is none, and then nothing is witnessed."""

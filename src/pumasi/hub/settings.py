@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from pumasi.kernel.certificate import Backup
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.model import Line, MemberId, Model
 
@@ -24,6 +25,14 @@ policy = "majority"
 
 # How long (seconds) new entries are gathered before a checkpoint is signed over them.
 batch_seconds = 0.05
+
+# How long this body waits for a hospital that does not record its deletion before it destroys its own key share first.
+deletion_silence_days = 7
+
+# Backups of this folder that may hold a key share, and the day they are gone; every certificate lists them. One section each:
+#   [[backups]]
+#   what = "nightly snapshot of the hub"
+#   until = "2026-12-31"
 """
 
 
@@ -34,6 +43,8 @@ class HubSettings(Model):
     port: int = Field(ge=1, le=65535)
     policy: Line = "majority"
     batch_seconds: float = Field(ge=0, le=60)
+    deletion_silence_days: float = Field(default=7, ge=0, le=366)
+    backups: list[Backup] = Field(default=[])
 
     def policy_text(self, home: Path) -> str | None:
         """The pinned policy; None for a majority. `Invalid` when the file is missing."""

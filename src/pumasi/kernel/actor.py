@@ -19,6 +19,7 @@ Who = Literal[
     "checker",
     "board member",
     "steward or hospital",
+    "key holder",
 ]
 
 MAY: dict[str, Who] = {
@@ -44,4 +45,10 @@ MAY: dict[str, Who] = {
     "WorkspaceDestroyed": "hospital",
     "KeyShareDestroyed": "coordinator",
     "CaseClosed": "coordinator",
+    "DeletionPending": "hospital",
+    "ReversalAsked": "steward",
+    "ReversalAgreed": "coordinator",
+    "ShareCertified": "coordinator",
+    "KeyRotated": "key holder",
+    "KeyRevoked": "member",
 }

@@ -54,10 +54,15 @@ def board_of(world: World, event: Any) -> BoardCase:
 def _do_founded(world: World, event: ev.LogFounded) -> None:
     world.founded = event
     world.members[event.author] = Member(event.author, "coordinator", event.key, event.box, None, admitted=True)
+    world.keys |= {event.key, event.log_key}
 
 
 def _do_member_applied(world: World, event: ev.MemberApplied) -> None:
-    world.members[event.author] = Member(event.author, event.kind, event.key, event.box, event.cosigner)
+    before = world.members.get(event.author)  # whose key was revoked
+    member = Member(event.author, event.kind, event.key, event.box, event.cosigner, cosigner_since=world.entries + 1)
+    member.cosigned = before.cosigned if before else []
+    world.members[event.author] = member
+    world.keys |= {event.key, *([event.cosigner] if event.cosigner else [])}
 
 
 def _do_member_admitted(world: World, event: ev.MemberAdmitted) -> None:
@@ -66,6 +71,7 @@ def _do_member_admitted(world: World, event: ev.MemberAdmitted) -> None:
 
 def _do_person_enrolled(world: World, event: ev.PersonEnrolled) -> None:
     world.people[event.person] = Person(event.person, event.author, event.key, event.box, frozenset(event.roles))
+    world.keys.add(event.key)
 
 
 def _do_dataset_described(world: World, event: ev.DatasetDescribed) -> None:
@@ -85,7 +91,7 @@ def _do_application_moves(world: World, event: Any) -> None:
         for permit in case.permits.values():
             permit.state = PERMIT.get((permit.state, event.type), permit.state)
             if permit.state == "ended" and permit.ended is None:
-                permit.ended = "done"
+                permit.ended, permit.ended_at = "done", event.at
 
 
 def _do_vote_committed(world: World, event: ev.VoteCommitted) -> None:
@@ -104,10 +110,25 @@ def _do_permit_moves(world: World, event: Any) -> None:
     permit = permit_of(world, event)
     permit.state = PERMIT[(permit.state, event.type)]
     if event.type == "PermitIssued":
-        permit.event = event
+        permit.event, permit.key = event, world.members[permit.hospital].key
     if event.type == "PermitEnded":
-        permit.ended = event.reason
-    permit.share_destroyed = permit.share_destroyed or event.type == "KeyShareDestroyed"
+        permit.ended, permit.ended_at = event.reason, event.at
+    if event.type == "WorkspaceOpened":
+        permit.manifest = event.manifest
+    permit.share_destroyed = permit.share_destroyed or event.type in ("KeyShareDestroyed", "ShareCertified")
+
+
+def _do_deletion_pending(world: World, event: ev.DeletionPending) -> None:
+    _do_permit_moves(world, event)
+    permit_of(world, event).until = event.until
+
+
+def _do_reversal_agreed(world: World, event: ev.ReversalAgreed) -> None:
+    """Open again, as if it had not ended; a study that was done goes on."""
+    _do_permit_moves(world, event)
+    case, permit = world.cases[event.case], permit_of(world, event)
+    case.state = APPLICATION[(case.state, event.type)]
+    permit.ended = permit.ended_at = permit.until = None
 
 
 def _do_job_submitted(world: World, event: ev.JobSubmitted) -> None:
@@ -124,6 +145,31 @@ def _do_release_moves(world: World, event: Any) -> None:
         here.airlock = BoardCase("airlock", event.output, AIRLOCK_QUORUM)
     if event.type == "JobFailed":
         here.failure, here.waited_for = event.reason, event.about
+
+
+def _retire_cosigner(world: World, member: Member, key: str | None) -> None:
+    """Another cosigner key, or none, from the next entry on."""
+    if member.cosigner is not None and member.admitted:
+        member.cosigned.append((member.cosigner, member.cosigner_since, world.entries + 1))
+    member.cosigner, member.cosigner_since = key, world.entries + 1
+
+
+def _do_key_rotated(world: World, event: ev.KeyRotated) -> None:
+    party: Any = world.people.get(event.author) or world.members[event.author]
+    party.former.append(party.key)
+    party.key, party.box = event.key, event.box
+    world.keys.add(event.key)
+    if event.cosigner is not None:
+        _retire_cosigner(world, party, event.cosigner)
+        world.keys.add(event.cosigner)
+
+
+def _do_key_revoked(world: World, event: ev.KeyRevoked) -> None:
+    party: Any = world.people.get(event.subject) or world.members[event.subject]
+    party.key, party.former = "", []
+    if isinstance(party, Member):
+        _retire_cosigner(world, party, None)
+        party.admitted = False
 
 
 EFFECTS: dict[str, Callable[[World, Any], None]] = {
@@ -149,4 +195,10 @@ EFFECTS: dict[str, Callable[[World, Any], None]] = {
     "WorkspaceDestroyed": _do_permit_moves,
     "KeyShareDestroyed": _do_permit_moves,
     "CaseClosed": _do_application_moves,
+    "DeletionPending": _do_deletion_pending,
+    "ReversalAsked": _do_permit_moves,
+    "ReversalAgreed": _do_reversal_agreed,
+    "ShareCertified": _do_permit_moves,
+    "KeyRotated": _do_key_rotated,
+    "KeyRevoked": _do_key_revoked,
 }

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from pumasi.kernel.errors import Tampered
 
-Kind = Literal["event", "permit", "job", "handshake", "request", "certificate"]
+Kind = Literal["event", "permit", "job", "handshake", "request", "certificate", "share-certificate", "key-rotation"]
 
 
 def canonical(value: Any) -> bytes:
@@ -139,6 +139,23 @@ class Signed:
     @property
     def digest(self) -> str:
         return sha256(self.data)
+
+
+def possession(body: Any, keys: Keys) -> str:
+    """Proof that somebody holds the key that `body` announces: its signature, in base64."""
+    return b64(keys.signing.sign(_message("key-rotation", body)))
+
+
+def possesses(public: str, body: Any, proof: str) -> bool:
+    """Whether `proof` was made with the key `public`; a key under which anybody can sign proves nothing."""
+    raw = unb64(public, 32)
+    if is_weak(raw):
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(raw).verify(unb64(proof, 64), _message("key-rotation", body))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def open_signed(kind: Kind, data: bytes) -> Signed:

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pumasi.kernel.codes import Board, Decision, EndReason, FailReason, IrbDecision, MemberKind, ReleaseRule, Role
 from pumasi.kernel.envelope import Signed, open_signed, sha256
 from pumasi.kernel.errors import Tampered
-from pumasi.kernel.model import Day, Hash, Instant, MemberId, Model, PersonId, PublicKey, RandomId
+from pumasi.kernel.model import Day, Hash, Instant, MemberId, Model, PersonId, PublicKey, RandomId, Signature
 
 CONSORTIUM = "consortium"  # the case that membership and datasets belong to
 
@@ -175,6 +175,51 @@ class KeyShareDestroyed(_Event):
     hospital: MemberId
 
 
+class DeletionPending(_Event):
+    """The workspace is unusable from now on; after `until` the hospital destroys it."""
+
+    type: Literal["DeletionPending"] = "DeletionPending"
+    until: Instant
+
+
+class ReversalAsked(_Event):
+    """The hospital's steward wants a pending deletion to be reversed; alone this changes nothing."""
+
+    type: Literal["ReversalAsked"] = "ReversalAsked"
+
+
+class ReversalAgreed(_Event):
+    """The coordinating body agrees with the steward: the workspace is open again."""
+
+    type: Literal["ReversalAgreed"] = "ReversalAgreed"
+    hospital: MemberId
+
+
+class ShareCertified(_Event):
+    """The coordinating body has destroyed its key share, and signs how. Older logs say KeyShareDestroyed, without a certificate."""
+
+    type: Literal["ShareCertified"] = "ShareCertified"
+    hospital: MemberId
+    certificate: Hash
+
+
+class KeyRotated(_Event):
+    """The author's next keys, signed with the present one. From the next entry on the new key speaks, and the old one no more."""
+
+    type: Literal["KeyRotated"] = "KeyRotated"
+    key: PublicKey
+    box: PublicKey
+    cosigner: PublicKey | None  # None: as before
+    proof: Signature  # by the new key: whoever announces it holds it
+
+
+class KeyRevoked(_Event):
+    """A key that was lost or stolen speaks no more: said by a member of its people's, by the coordinating body of a member's."""
+
+    type: Literal["KeyRevoked"] = "KeyRevoked"
+    subject: MemberId | PersonId
+
+
 class CaseClosed(_Event):
     type: Literal["CaseClosed"] = "CaseClosed"
     events: int = Field(ge=1)  # events of this case before this one
@@ -185,7 +230,9 @@ Event = Annotated[
     LogFounded | MemberApplied | MemberAdmitted | PersonEnrolled | DatasetDescribed
     | ApplicationSubmitted | ApplicationWithdrawn | VoteCommitted | VoteOpened | IrbDecided | PermitAuthorised
     | PermitIssued | WorkspaceOpened | JobSubmitted | OutputSealed | JobFailed | Released
-    | StudyDone | PermitEnded | WorkspaceDestroyed | KeyShareDestroyed | CaseClosed,
+    | StudyDone | PermitEnded | WorkspaceDestroyed | KeyShareDestroyed | CaseClosed
+    | DeletionPending | ReversalAsked | ReversalAgreed | ShareCertified
+    | KeyRotated | KeyRevoked,
     Field(discriminator="type"),
 ]  # fmt: skip
 _events: TypeAdapter[Event] = TypeAdapter(Event)

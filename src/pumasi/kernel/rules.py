@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pumasi.kernel import deletion, keys
 from pumasi.kernel import event as ev
 from pumasi.kernel.actor import MAY
 from pumasi.kernel.codes import MEDICAL, Role
@@ -47,6 +48,7 @@ def apply(world: World, entry: Entry) -> None:
     count, _ = world.chain(event.case, event.author)
     world.chains[(event.case, event.author)] = (count + 1, entry.digest, event.at)
     EFFECTS[event.type](world, event)
+    world.entries += 1
     if event.case == CONSORTIUM:
         world.consortium_events += 1
     else:
@@ -64,6 +66,8 @@ def _key_refusals(world: World, entry: Entry) -> list[str]:
     known = world.people.get(event.author) or world.members.get(event.author)
     if known is None:
         return [f"'{event.author}' is not a member, nor a person that a member has enrolled"]
+    if not known.key:
+        return [f"the key of '{event.author}' is revoked"]
     if known.key != entry.key:
         return [f"the signature on {event.type} is not that of '{event.author}'"]
     return [] if _is(world, event, who) else [f"{event.type} is for the {who}, and '{event.author}' is not"]
@@ -81,6 +85,8 @@ def _is(world: World, event: Any, who: str) -> bool:
         case "hospital":
             medical = member is not None and member.admitted and member.kind in MEDICAL
             return medical and (event.case == CONSORTIUM or at_hospital)
+        case "key holder":
+            return True  # with whose key it is signed
         case "researcher":
             return person is not None and "researcher" in person.roles
         case "applicant":
@@ -125,20 +131,13 @@ def _founded(world: World, event: ev.LogFounded) -> Reasons:
     ]
 
 
-def _known_keys(world: World) -> set[str]:
-    """Every key that signs something: one key is one party, or one cosignature would count twice towards a quorum."""
-    keys = [person.key for person in world.people.values()] + [member.key for member in world.members.values()]
-    keys += [member.cosigner for member in world.members.values() if member.cosigner is not None]
-    return {*keys, *([world.founded.log_key] if world.founded else [])}
-
-
 def _member_applied(world: World, event: ev.MemberApplied) -> Reasons:
-    keys = _known_keys(world)
     return [
         _in_consortium(event),
         f"'{event.author}' is the name of a person, not of a member" if "@" in event.author else None,
-        f"'{event.author}' has applied before" if event.author in world.members else None,
-        "this key belongs to somebody else" if event.key in keys or event.cosigner in keys else None,
+        keys.again(world.members.get(event.author), f"'{event.author}' has applied before"),
+        keys.same_kind(world, event),
+        "this key belongs to somebody else" if {event.key, event.cosigner} & world.keys else None,
         "anybody can sign under this cosigner key" if event.cosigner is not None and is_weak(unb64(event.cosigner)) else None,
         "a log has one coordinating body" if event.kind == "coordinator" else None,
     ]
@@ -157,8 +156,8 @@ def _person_enrolled(world: World, event: ev.PersonEnrolled) -> Reasons:
     return [
         _in_consortium(event),
         None if event.person.partition("@")[2] == event.author else "a member enrols its own people only",
-        f"'{event.person}' is enrolled already" if event.person in world.people else None,
-        "this key belongs to somebody else" if event.key in _known_keys(world) else None,
+        keys.again(world.people.get(event.person), f"'{event.person}' is enrolled already"),
+        "this key belongs to somebody else" if event.key in world.keys else None,
         "whoever applies for data never reviews: researcher goes with no other role"
         if "researcher" in event.roles and len(set(event.roles)) > 1
         else None,
@@ -340,7 +339,7 @@ def _permit_ended(world: World, event: ev.PermitEnded) -> Reasons:
 def _destroyed(world: World, event: Any) -> Reasons:
     permit = permit_of(world, event)
     move(PERMIT, permit.state, event.type, f"the permit of {permit.hospital}")
-    already = event.type == "KeyShareDestroyed" and permit.share_destroyed
+    already = event.type != "WorkspaceDestroyed" and permit.share_destroyed
     return ["the coordinating body's key share is destroyed already" if already else None]
 
 
@@ -381,4 +380,10 @@ _CHECKS: dict[str, Callable[[World, Any], Reasons]] = {
     "WorkspaceDestroyed": _destroyed,
     "KeyShareDestroyed": _destroyed,
     "CaseClosed": _case_closed,
+    "DeletionPending": deletion.pending,
+    "ReversalAsked": deletion.reversal,
+    "ReversalAgreed": deletion.reversal,
+    "ShareCertified": _destroyed,
+    "KeyRotated": keys.rotated,
+    "KeyRevoked": keys.revoked,
 }

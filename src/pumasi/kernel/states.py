@@ -10,6 +10,8 @@ APPLICATION: Table = {
     ("-", "ApplicationSubmitted"): "submitted",
     ("submitted", "ApplicationWithdrawn"): "withdrawn",
     ("submitted", "StudyDone"): "done",
+    ("submitted", "ReversalAgreed"): "submitted",
+    ("done", "ReversalAgreed"): "submitted",
     ("withdrawn", "CaseClosed"): "closed",
     ("done", "CaseClosed"): "closed",
 }
@@ -42,6 +44,20 @@ PERMIT: Table = {
     ("ended", "KeyShareDestroyed"): "ended",
     ("ended", "WorkspaceDestroyed"): "destroyed",
     ("destroyed", "KeyShareDestroyed"): "destroyed",
+    # Deletion in two steps: unusable at once, then destroyed. Older logs went from "ended" to "destroyed" in one.
+    ("ended", "DeletionPending"): "deletion pending",
+    ("deletion pending", "ReversalAsked"): "reversal asked",
+    ("reversal asked", "ReversalAgreed"): "open",
+    ("deletion pending", "WorkspaceDestroyed"): "destroyed",
+    ("reversal asked", "WorkspaceDestroyed"): "destroyed",
+    ("ended", "ShareCertified"): "ended",
+    ("deletion pending", "ShareCertified"): "deletion pending",
+    ("reversal asked", "ShareCertified"): "reversal asked",
+    ("destroyed", "ShareCertified"): "destroyed",
+    ("deletion pending", "StudyDone"): "deletion pending",
+    ("reversal asked", "StudyDone"): "reversal asked",
+    ("deletion pending", "ApplicationWithdrawn"): "deletion pending",
+    ("reversal asked", "ApplicationWithdrawn"): "reversal asked",
 }
 
 # The output of one job at one hospital.

@@ -16,6 +16,9 @@ class Member:
     box: str
     cosigner: str | None
     admitted: bool = False
+    cosigner_since: int = 0  # the smallest log in which the present cosigner key counts
+    former: list[str] = field(default_factory=list)  # keys that this one replaced in turn
+    cosigned: list[tuple[str, int, int]] = field(default_factory=list)  # former cosigner keys: key, smallest log, first log no more
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Person:
     key: str
     box: str
     roles: frozenset[Role]
+    former: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -92,6 +96,10 @@ class PermitCase:
     event: PermitIssued | None = None
     share_destroyed: bool = False
     ended: EndReason | None = None
+    ended_at: str | None = None  # as the author of the event that ended it wrote
+    manifest: str | None = None  # of the workspace, once one was opened
+    until: str | None = None  # when a pending deletion becomes final
+    key: str = ""  # with which the hospital signed the permit
 
     @property
     def release(self) -> ReleaseRule:
@@ -118,6 +126,18 @@ class World:
     jobs: dict[str, str] = field(default_factory=dict)  # every job there ever was -> its case
     chains: dict[tuple[str, str], tuple[int, str, str]] = field(default_factory=dict)  # (case, author) -> events, last digest, last instant
     consortium_events: int = 0
+    entries: int = 0
+    keys: set[str] = field(default_factory=set)  # every key that ever signed something: one key is one party
+
+    def cosigners_at(self, size: int) -> list[tuple[str, str]]:
+        """Every admitted member that cosigns, with the key that counts under a head over `size` entries."""
+        found = []
+        for member in list(self.members.values()):
+            now = [(member.cosigner, member.cosigner_since, size + 1)] if member.cosigner and member.admitted else []
+            key = next((key for key, first, end in (*now, *member.cosigned) if first <= size < end), None)
+            if key is not None:
+                found.append((member.id, key))
+        return found
 
     def chain(self, case: str, author: str) -> tuple[int, str | None]:
         """The `seq` and `prev` of this author's next event in this case."""

@@ -24,6 +24,7 @@ OPENED = {
     "WorkspaceOpened": "manifest",
     "JobSubmitted": "document",
     "WorkspaceDestroyed": "certificate",
+    "ShareCertified": "certificate",
 }
 
 
@@ -107,10 +108,12 @@ def _with_known_lines(head: Checkpoint, events: list[dict[str, Any]]) -> Checkpo
     """The checkpoint with the signatures whose keys the bundle itself introduces; others prove nothing to its reader."""
     origin, founded = events[0]["origin"], events[0]["log_key"]
     admitted = {event["member"] for event in events if event["type"] == "MemberAdmitted"}
-    known = [log_vkey(origin, founded)] + [
-        cosigner_vkey(origin, event["author"], event["cosigner"])
-        for event in events
-        if event["type"] == "MemberApplied" and event["author"] in admitted and event["cosigner"] is not None
-    ]
+    cosigners: dict[str, str] = {}
+    for event in events:
+        if event.get("cosigner") is not None and event["author"] in admitted:
+            cosigners[event["author"]] = event["cosigner"]
+        if event["type"] == "KeyRevoked":
+            cosigners.pop(event["subject"], None)
+    known = [log_vkey(origin, founded), *(cosigner_vkey(origin, member, key) for member, key in cosigners.items())]
     lines = tuple(line for line in head.lines if any(line.is_by(vkey) for vkey in known))
     return Checkpoint(head.origin, head.size, head.root, lines)

@@ -17,7 +17,8 @@ Exit code 0: everything holds. 1: something was changed, is missing or breaks a 
 #     an unbroken chain per author and case; votes were committed blind, opened at the quorum and sufficed; permits followed approvals,
 #     jobs permits, outputs jobs, releases two checkers; at the end keys and workspaces were destroyed and the closing event's counts fit.
 #  6. Documents. Each is the one committed to, is signed by the right party, and says what its event says; a permit covers no more than
-#     the application, a workspace and an answered job no more than the permit; a certificate of deletion reports no failure.
+#     the application, a workspace and an answered job no more than the permit; a certificate of deletion, of the hospital or of the
+#     coordinating body, reports no failure and nothing left. Deletions of older logs have no second certificate; both forms are checked.
 #  7. The verdict, in sentences: what is proven, what is not.
 #
 # The rules are those that the hub, the nodes and the cosigners replay (pumasi.kernel.rules); what they refuse is refused here, with two
@@ -40,7 +41,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -204,6 +205,7 @@ MEMBER, PERSON = name(r"[^@|/\\\x00-\x1f]{1,64}"), name(r"[a-z0-9-]{1,32}@[^@|/\
 LINE = line(r"(?s:.{1,300})")
 ID, HASH, KEY = text(r"[0-9a-f]{32}"), text(r"[0-9a-f]{64}"), text(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 DAY, INSTANT = moment(r"[0-9]{4}(-[0-9]{2}){2}"), moment(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z")
+SIGNATURE = text(r"[A-Za-z0-9+/]{85}[AQgw]==")
 COUNT, ONE_UP, FLAG = number(0), number(1), (lambda value: isinstance(value, bool))
 MEDICAL = ("hospital", "tertiary-hospital")
 MEMBER_KIND = one_of("coordinator", "platform", *MEDICAL, "company", "public-agency", "research-institute")
@@ -257,6 +259,12 @@ EVENTS: dict[str, Fields] = {
     "WorkspaceDestroyed": {"certificate": HASH},
     "KeyShareDestroyed": {"hospital": MEMBER},
     "CaseClosed": {"events": ONE_UP, "consortium": ONE_UP},
+    "DeletionPending": {"until": INSTANT},
+    "ReversalAsked": {},
+    "ReversalAgreed": {"hospital": MEMBER},
+    "ShareCertified": {"hospital": MEMBER, "certificate": HASH},
+    "KeyRotated": {"key": KEY, "box": KEY, "cosigner": optional(KEY), "proof": SIGNATURE},
+    "KeyRevoked": {"subject": lambda value: MEMBER(value) or PERSON(value)},
 }  # fmt: skip
 
 APPLICATION: Fields = {
@@ -298,6 +306,18 @@ QUESTIONS: dict[str, Fields] = {
 CERTIFICATE: Fields = {
     "case": ID, "hospital": MEMBER, "permit": HASH, "legal_basis": LEGAL_BASIS, "algorithm": LINE, "method": LINE, "objects": COUNT,
     "bytes": COUNT, "attempts": ONE_UP, "failures": COUNT, "residual": COUNT, "released": many(HASH), "not_covered": many(LINE),
+    "at": INSTANT,
+}  # fmt: skip
+BACKUPS = many(record({"what": LINE, "until": DAY}))
+CERTIFICATE_V2: Fields = {
+    "version": lambda value: value == 2, "case": ID, "hospital": MEMBER, "permit": HASH, "legal_basis": LEGAL_BASIS,
+    "manifest": optional(HASH), "objects": COUNT, "bytes": COUNT, "algorithm": LINE, "method": LINE, "attempts": ONE_UP,
+    "failures": COUNT,
+    "purged": many(record({"what": one_of("workspace", "scratch", "held-outputs"), "removed": COUNT, "residual": COUNT}), least=1),
+    "backups": BACKUPS, "released": many(HASH), "not_covered": many(LINE), "unprovable": LINE, "at": INSTANT,
+}  # fmt: skip
+SHARE_CERTIFICATE: Fields = {
+    "case": ID, "hospital": MEMBER, "permit": HASH, "method": LINE, "attempts": ONE_UP, "failures": COUNT, "backups": BACKUPS,
     "at": INSTANT,
 }  # fmt: skip
 
@@ -480,9 +500,12 @@ MAY = {
     "PermitIssued": "hospital", "WorkspaceOpened": "hospital", "JobSubmitted": "applicant", "OutputSealed": "hospital",
     "JobFailed": "hospital", "Released": "hospital", "StudyDone": "applicant", "PermitEnded": "steward or hospital",
     "WorkspaceDestroyed": "hospital", "KeyShareDestroyed": "coordinator", "CaseClosed": "coordinator",
+    "DeletionPending": "hospital", "ReversalAsked": "steward", "ReversalAgreed": "coordinator", "ShareCertified": "coordinator",
+    "KeyRotated": "key holder", "KeyRevoked": "member",
 }  # fmt: skip
 CASE_MOVES = {
     ("submitted", "ApplicationWithdrawn"): "withdrawn", ("submitted", "StudyDone"): "done",
+    ("submitted", "ReversalAgreed"): "submitted", ("done", "ReversalAgreed"): "submitted",
     ("withdrawn", "CaseClosed"): "closed", ("done", "CaseClosed"): "closed",
 }  # fmt: skip
 PERMIT_MOVES = {
@@ -491,7 +514,13 @@ PERMIT_MOVES = {
     ("in force", "WorkspaceOpened"): "open", ("open", "OutputSealed"): "open", ("open", "Released"): "open",
     ("in force", "PermitEnded"): "ended", ("open", "PermitEnded"): "ended",
     ("ended", "KeyShareDestroyed"): "ended", ("ended", "WorkspaceDestroyed"): "destroyed", ("destroyed", "KeyShareDestroyed"): "destroyed",
+    ("ended", "DeletionPending"): "deletion pending", ("deletion pending", "ReversalAsked"): "reversal asked",
+    ("reversal asked", "ReversalAgreed"): "open", ("deletion pending", "WorkspaceDestroyed"): "destroyed",
+    ("reversal asked", "WorkspaceDestroyed"): "destroyed", ("ended", "ShareCertified"): "ended",
+    ("deletion pending", "ShareCertified"): "deletion pending", ("reversal asked", "ShareCertified"): "reversal asked",
+    ("destroyed", "ShareCertified"): "destroyed",
 }  # fmt: skip
+LONGEST_GRACE = timedelta(days=31)  # of a pending deletion
 AT_THE_END = {"in review": "lapsed", "authorised": "lapsed", "in force": "ended", "open": "ended"}  # StudyDone, ApplicationWithdrawn
 OUTPUT_MOVES = {
     ("running", "OutputSealed"): "under review", ("running", "JobFailed"): "failed", ("under review", "JobFailed"): "failed",
@@ -530,6 +559,7 @@ class Party:
     roles: list[str] = field(default_factory=list)
     cosigner: str | None = None
     admitted: bool = False
+    former: list[str] = field(default_factory=list)  # keys that this one replaced in turn
 
 
 @dataclass
@@ -563,8 +593,13 @@ class Side:
     issued: dict[str, Any] = field(default_factory=dict)  # the event
     permit: dict[str, Any] = field(default_factory=dict)  # the document
     manifest: dict[str, Any] = field(default_factory=dict)
+    opened: str | None = None  # the manifest's commitment
     released: dict[str, list[str]] = field(default_factory=dict)  # digest -> reviewers
     share_destroyed: bool = False
+    expired: bool = False
+    until: str = ""  # when a pending deletion becomes final
+    certificate: dict[str, Any] = field(default_factory=dict)  # the hospital's
+    share_certificate: dict[str, Any] = field(default_factory=dict)  # the coordinating body's; older logs have none
 
 
 @dataclass
@@ -644,6 +679,8 @@ class History:
                 return member is not None and member.admitted
             case "hospital":
                 return member is not None and self.is_medical(name) and (event["case"] == CONSORTIUM or at_hospital)
+            case "key holder":
+                return True  # with whose key it is signed
             case "researcher":
                 return "researcher" in roles
             case "applicant":
@@ -701,7 +738,11 @@ class History:
         self.introduce(
             event,
             self.is_no_person(event),
-            (event["author"] not in self.members, "the member has applied before"),
+            (self.is_new(event["author"]), "the member has applied before"),
+            (
+                event["author"] not in self.members or self.members[event["author"]].kind == event["kind"],
+                "a member whose key was revoked comes back as what it was",
+            ),
             (event["kind"] != "coordinator", "a log has one coordinating body"),
         )
         self.members[event["author"]] = Party(event["key"], event["kind"], event["author"], cosigner=event["cosigner"])
@@ -715,7 +756,7 @@ class History:
         self.introduce(
             event,
             (event["person"].partition("@")[2] == event["author"], "a member enrols its own people only"),
-            (event["person"] not in self.people, "the person is enrolled already"),
+            (self.is_new(event["person"]), "the person is enrolled already"),
             ("researcher" not in event["roles"] or set(event["roles"]) == {"researcher"}, "researcher goes with no other role"),
         )
         self.people[event["person"]] = Party(event["key"], "person", event["author"], roles=event["roles"])
@@ -723,6 +764,38 @@ class History:
     def on_DatasetDescribed(self, event: dict[str, Any]) -> None:
         need(self.in_consortium(event))
         self.described.add(event["author"])
+
+    def on_KeyRotated(self, event: dict[str, Any]) -> None:
+        party = self.people.get(event["author"]) or self.members[event["author"]]
+        announced = {name: event[name] for name in ("author", "key", "box", "cosigner")} | {"replaces": party.key}
+        message = b"pumasi/key-rotation/v1\n" + canonical(announced)
+        self.introduce(
+            event,
+            (signature_holds(unbase64(event["key"], 32), unbase64(event["proof"], 64), message), "the new key has not signed the change"),
+            (event["cosigner"] is None or event["author"] in self.members, "only a member cosigns the log"),
+            (event["key"] != event["cosigner"], "a new key is one that nobody has used"),
+        )
+        party.former.append(party.key)
+        party.key, party.cosigner = event["key"], event["cosigner"] or party.cosigner
+
+    def on_KeyRevoked(self, event: dict[str, Any]) -> None:
+        subject = event["subject"]
+        person, member = self.people.get(subject), self.members.get(subject)
+        own = person is not None and person.member == event["author"]
+        other = member is not None and event["author"] == self.founded["author"] != subject
+        party = person or member
+        need(
+            self.in_consortium(event),
+            (own or other, "a member revokes the keys of its own people, the coordinating body those of other members"),
+            (party is None or party.key != "", "the key is revoked already"),
+        )
+        if party is not None:
+            party.key, party.former, party.cosigner, party.admitted = "", [], None, False
+
+    def is_new(self, name: str) -> bool:
+        """Whether this name may be introduced: nobody has it, or its key was revoked."""
+        party = self.people.get(name) or self.members.get(name)
+        return party is None or party.key == ""
 
     def in_consortium(self, event: dict[str, Any]) -> tuple[bool, str]:
         return event["case"] == CONSORTIUM, f"{event['type']} belongs to the consortium's case"
@@ -820,10 +893,11 @@ class History:
         permit = self.open_signed(event["permit"], "permit", PERMIT, self.members[hospital].key)
         terms = ("smallest_cell", "hospitals_at_least", "release", "valid_from", "valid_until")
         applicant = self.submitted["author"]
+        keys = [self.people[applicant].key, *self.people[applicant].former]  # the node may not have known the newest yet
         need(
             ((permit["case"], permit["hospital"]) == (self.case, hospital), "the permit is for another case or hospital"),
             (permit["application"] == self.submitted["application"], "the permit is about another application"),
-            ((permit["applicant"], permit["applicant_key"]) == (applicant, self.people[applicant].key), "the permit is for somebody else"),
+            (permit["applicant"] == applicant and permit["applicant_key"] in keys, "the permit is for somebody else"),
             (permit["purpose"] == self.application["purpose"], "the permit is for another purpose than the application"),
             (hospital in permit["hospitals"], "the permit does not name its own hospital"),
             (set(permit["hospitals"]) <= set(self.submitted["hospitals"]), "the permit names hospitals that were not asked"),
@@ -844,7 +918,7 @@ class History:
                 "the workspace holds columns that the permit does not name",
             ),
         )
-        side.state, side.manifest = "open", manifest
+        side.state, side.manifest, side.opened = "open", manifest, event["manifest"]
 
     def is_about(self, document: dict[str, Any], hospital: str) -> tuple[bool, str]:
         fits = (self.case, hospital, self.sides[hospital].issued["permit"]) == tuple(
@@ -922,28 +996,73 @@ class History:
         _, side = self.moving(event)
         revoking = event["author"] in self.people
         need((revoking == (event["reason"] == "revoked"), "a steward revokes; a node ends a permit that expired"))
-        side.state = "ended"
+        side.state, side.expired = "ended", event["reason"] == "expired"
+
+    def on_DeletionPending(self, event: dict[str, Any]) -> None:
+        _, side = self.moving(event)
+        need(
+            (event["until"] >= event["at"], "the deletion would be due before it is pending"),
+            (_moment(event["until"]) - _moment(event["at"]) <= LONGEST_GRACE, "a deletion waits at most 31 days"),
+        )
+        side.state, side.until = "deletion pending", event["until"]
+
+    def on_ReversalAsked(self, event: dict[str, Any]) -> None:
+        """The steward asks, then the coordinating body agrees: neither side reverses a deletion alone."""
+        _, side = self.moving(event)
+        in_time = not side.expired and _is_before_the_end_of(side.issued["valid_until"], event["at"])
+        need(
+            ((self.state, "ReversalAgreed") in CASE_MOVES, f"the application is '{self.state}'"),
+            (event["at"] <= side.until, "the time in which the deletion could be reversed is over"),
+            (bool(side.manifest), "there is no workspace to open again"),
+            (not side.share_destroyed, "the coordinating body's key share is destroyed already"),
+            (in_time, "the permit is over by its date"),
+        )
+        side.state = PERMIT_MOVES[(side.state, event["type"])]
+
+    def on_ReversalAgreed(self, event: dict[str, Any]) -> None:
+        self.on_ReversalAsked(event)
+        self.state = CASE_MOVES[(self.state, event["type"])]
 
     def on_KeyShareDestroyed(self, event: dict[str, Any]) -> None:
         _, side = self.moving(event)
         need((not side.share_destroyed, "the coordinating body's key share is destroyed already"))
         side.share_destroyed = True
 
+    def on_ShareCertified(self, event: dict[str, Any]) -> None:
+        self.on_KeyShareDestroyed(event)
+        hospital, side = self.side_of(event)
+        key = self.members[event["author"]].key
+        certificate = self.open_signed(event["certificate"], "share-certificate", SHARE_CERTIFICATE, key)
+        need(
+            self.is_about(certificate, hospital),
+            (certificate["failures"] == certificate["attempts"], "after the destruction the key share could still be used"),
+        )
+        side.share_certificate = certificate
+
     def on_WorkspaceDestroyed(self, event: dict[str, Any]) -> None:
         hospital, side = self.moving(event)
-        certificate = self.open_signed(event["certificate"], "certificate", CERTIFICATE, self.members[hospital].key)
+        certificate = self.certificate(event["certificate"], self.members[hospital].key)
+        purged = certificate.get("purged", [{"what": "workspace", "residual": certificate.get("residual")}])
         need(
             self.is_about(certificate, hospital),
             (certificate["legal_basis"] == side.permit["legal_basis"], "the certificate names another legal basis than the permit"),
             (certificate["failures"] == certificate["attempts"], "after the destruction the workspace could still be opened"),
-            (certificate["residual"] == 0, "files were left after the destruction"),
+            (all(purge["residual"] == 0 for purge in purged), "files were left after the destruction"),
+            ("workspace" in [purge["what"] for purge in purged], "the certificate does not say that the workspace was removed"),
+            (certificate.get("manifest", side.opened) == side.opened, "the certificate is about another workspace"),
             (
                 all(certificate[name] >= side.manifest.get(name, 0) for name in ("objects", "bytes")),
                 "the certificate covers less than the workspace held",
             ),
             (set(certificate["released"]) == set(side.released), "the certificate lists other releases than the log"),
         )
-        side.state = "destroyed"
+        side.state, side.certificate = "destroyed", certificate
+
+    def certificate(self, commitment: str, key: str) -> dict[str, Any]:
+        """A certificate of deletion of either version."""
+        body = self._opened(commitment, "certificate")
+        second = record(SIGNED)(body) and "version" in body["body"]
+        return self.open_signed(commitment, "certificate", CERTIFICATE_V2 if second else CERTIFICATE, key)
 
     def on_CaseClosed(self, event: dict[str, Any]) -> None:
         gone = ("destroyed", True)
@@ -978,6 +1097,15 @@ class History:
     def _shaped(self, body: Any, fields: Fields, kind: str) -> dict[str, Any]:
         need((record(fields)(body), f"the {kind} does not have the fields of a {kind}"))
         return dict(body)
+
+
+def _moment(instant: str) -> datetime:
+    return datetime.strptime(instant, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def _is_before_the_end_of(day: str, instant: str) -> bool:
+    """Whether an instant is before the midnight in Seoul that ends a day."""
+    return _moment(instant) - _moment(f"{day}T00:00:00Z") < timedelta(hours=24 - 9)
 
 
 def _is_covered(permitted: dict[str, Any], asked: dict[str, Any]) -> bool:
@@ -1157,6 +1285,8 @@ def _of_hospital(side: Side) -> Iterable[str]:
             "so did the coordinating body with its share" if side.share_destroyed else "the coordinating body has not signed yet: ONE-SIDED"
         )
         yield f"declared with its key that the workspace and its key share are destroyed and cannot be opened; {share}."
+    elif side.state in ("deletion pending", "reversal asked"):
+        yield f"the permit is '{side.state}': its workspace is unusable, and to be destroyed after {side.until}."
     else:
         yield f"the permit is '{side.state}'; its workspace is not destroyed yet."
 

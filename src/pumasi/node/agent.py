@@ -17,7 +17,6 @@ from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import b64
 from pumasi.kernel.errors import Invalid, PumasiError, Tampered, Unreachable
 from pumasi.kernel.event import Entry
-from pumasi.kernel.permit import seoul_day
 from pumasi.kernel.study import Application, Dataset
 from pumasi.kernel.world import Case, PermitCase
 from pumasi.ledger import note
@@ -26,6 +25,7 @@ from pumasi.node.airlock import release
 from pumasi.node.app import Node
 from pumasi.node.comeback import Comeback
 from pumasi.node.courier import News
+from pumasi.node.deletion import Deletion
 from pumasi.node.gossip import Gossip
 from pumasi.node.jobs.desk import JobDesk
 from pumasi.node.outgoing import SignedEvent
@@ -55,6 +55,7 @@ class Agent:
         self.keeper = Keeper(self.node)
         self.comeback = Comeback(self.node)
         self.desk = JobDesk(self.node, self.keeper, self.stop)
+        self.deletion = Deletion(self.node, self.keeper, self.desk, self.comeback)
         newest = self.node.site.checkpoint()
         self._seen = note.parse_checkpoint(newest).size if newest else 0
         self._awaited = self.node.site.last_logged()
@@ -143,35 +144,46 @@ class Agent:
         if checkpoint.size > self._seen:  # saved before the signature goes out: this node never vouches for what it could forget
             site.save_checkpoint(checkpoint.size, text)
             self._seen = checkpoint.size
-        member = site.world.members.get(self.node.settings.name)
+        own = (self.node.settings.name, b64(self.node.cosigner.public_key().public_bytes_raw()))
         name = note.cosigner_name(founded.origin, self.node.settings.name)
-        if member is not None and member.admitted and all(line.name != name for line in checkpoint.lines):
+        if own in site.world.cosigners_at(checkpoint.size) and all(line.name != name for line in checkpoint.lines):
             self.node.courier.cosign(checkpoint.size, note.cosign(text, name, key=self.node.cosigner, time=int(time.time())))
         self._told = checkpoint.size
 
     # --- acting on it ---
 
     def act(self) -> None:
-        """Everything that is due here now, each by its own function; sending first, so that nothing is decided twice."""
+        """Everything that is due here now, each by its own function. Ends of permits come first, for they need no hub; then sending, so
+        that nothing is decided twice."""
         if self.comeback.pending:
             return  # it may have signed more than its backup knows
+        self.end_permits()
         self.send_recorded()
         if self._awaited and self.node.site.index_of(self._awaited) is None:
             return  # the own copy lags behind: what is due is about to change
+        for id, case, permit in self._mine():
+            for due in (self.issue_permit, self.open_workspace, self.run_jobs, self.release_outputs):
+                self._attempt(due, id, case, permit)
+        self.end_permits()  # what was handed over just now kept a workspace waiting
+        self.send_recorded()
+
+    def end_permits(self) -> None:
+        """Make unusable, and in time destroy, what is over: on this node's own clock."""
+        self.deletion.sweep_closed()
+        ahead = self.node.site.ahead()
+        for id, case, permit in self._mine():
+            self._attempt(self._end_one(ahead), id, case, permit)
+
+    def _end_one(self, ahead: list[Entry]) -> Callable[[str, Case, PermitCase], None]:
+        def end_permit(id: str, case: Case, permit: PermitCase) -> None:
+            self.deletion.step(id, case, permit, ahead=ahead)
+
+        return end_permit
+
+    def _mine(self) -> list[tuple[str, Case, PermitCase]]:
         world, me = self.node.site.world, self.node.settings.name
         with self.node.site.changed:
-            mine = [(id, case, case.permits[me]) for id, case in world.cases.items() if me in case.permits]
-        for id, case, permit in mine:
-            for due in (
-                self.issue_permit,
-                self.open_workspace,
-                self.run_jobs,
-                self.release_outputs,
-                self.end_permit,
-                self.destroy_workspace,
-            ):
-                self._attempt(due, id, case, permit)
-        self.send_recorded()
+            return [(id, case, case.permits[me]) for id, case in world.cases.items() if me in case.permits]
 
     def _attempt(self, due: Callable[[str, Case, PermitCase], None], id: str, case: Case, permit: PermitCase) -> None:
         """One case's trouble must not hold up another's."""
@@ -245,27 +257,3 @@ class Agent:
                 release.release(self.node.site, self.node.courier, case=id, job=job_id, applicant_box=box)
                 if unsent:
                     self.node.site.note(f"sent|{id}|{job_id}", b"1")
-
-    def end_permit(self, id: str, case: Case, permit: PermitCase) -> None:
-        """At the end of its last day a permit ends by the node's own clock, with or without the hub."""
-        if permit.state not in ("in force", "open"):
-            return
-        if self.comeback.lost(id, permit):
-            log.error("case %s: the workspace was lost: this node was restored from a backup, which holds no workspace and no key", id[:8])
-            self.node.site.record(ev.PermitEnded, case=id, hospital=permit.hospital, reason="lost")
-            return
-        if seoul_day(self.node.site.now()) > self.keeper.permit(id, permit).valid_until:
-            self.node.site.record(ev.PermitEnded, case=id, hospital=permit.hospital, reason="expired")
-
-    def destroy_workspace(self, id: str, case: Case, permit: PermitCase) -> None:
-        if permit.state != "ended" or self.desk.busy(id):
-            return
-        pending = [job for job_id, job in dict(case.jobs).items() if self._release_pending(id, job_id, job, permit)]
-        if pending:
-            return
-        certificate = self.keeper.destroy(id, case, permit)
-        self.node.site.record(ev.WorkspaceDestroyed, case=id, opened=[certificate], certificate=certificate.commitment)
-
-    def _release_pending(self, id: str, job_id: str, job: Any, permit: PermitCase) -> bool:
-        here = job.at.get(permit.hospital)
-        return here is not None and here.state == "released" and self.node.site.noted(f"sent|{id}|{job_id}") is None

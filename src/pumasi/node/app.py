@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pumasi.kernel.envelope import Keys, unb64
+from pumasi.node import rotation
 from pumasi.node.courier import Courier
 from pumasi.node.settings import NodeSettings, load
 from pumasi.node.sources import TableSource
@@ -45,6 +46,7 @@ class Node:
 def open_node(home: Path) -> Node:
     """Open the node at `home`."""
     settings = load(home)
+    rotation.settle(home)
     keys = Keys.from_text((home / "keys" / "node.key").read_text())
     return Node(
         home,

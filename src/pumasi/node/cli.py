@@ -141,6 +141,42 @@ def serve(home: Home) -> None:
 
 
 @app.command()
+def rotate(home: Home) -> None:
+    """New keys for this hospital, announced with the present ones. Stop the node first; start it again afterwards."""
+    import fcntl
+
+    from pumasi.kernel.envelope import fingerprint
+    from pumasi.kernel.errors import Invalid
+    from pumasi.node import rotation
+    from pumasi.node.app import open_node
+
+    with (home / "serving.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Invalid(f"a process is serving {home}; stop it first") from None
+        node = open_node(home)
+        rotation.rotate(home, node.site)
+        node.close()
+        node = open_node(home)
+        typer.echo(f"New keys of {node.settings.name}: {fingerprint(node.site.keys.public)}. Start the node; it announces them first.")
+        node.close()
+
+
+@app.command()
+def revoke(home: Home, person: Annotated[str, typer.Argument(help="someone@member")]) -> None:
+    """A key of one of this hospital's people was lost or stolen: it speaks no more. Enrol the person again with a new card."""
+    from pumasi.kernel import event as ev
+    from pumasi.kernel.event import CONSORTIUM
+    from pumasi.node.app import open_node
+
+    node = open_node(home)
+    node.site.record(ev.KeyRevoked, case=CONSORTIUM, subject=person)
+    node.close()
+    typer.echo(f"The key of {person} is revoked; `pumasi node serve` sends it.")
+
+
+@app.command()
 def backup(
     home: Home,
     to: Annotated[Path, typer.Option(help="A new file, or a folder that gets one named after the time.")],

@@ -48,6 +48,13 @@ def write(
     return Permit.read(fields)
 
 
+def signer(world: World, permit: Permit, key: str) -> str:
+    """The key by which a permit knows who signed with `key`: the applicant may have rotated it since the permit was issued."""
+    applicant = world.people.get(permit.applicant)
+    rotated = applicant is not None and applicant.key == key and permit.applicant_key in applicant.former
+    return permit.applicant_key if rotated else key
+
+
 def sealed(permit: Permit, keys: Keys) -> Document:
     """The signed permit as a document that the log can commit to."""
     return Document.new(parse_canonical(sign("permit", permit.plain(), keys)))

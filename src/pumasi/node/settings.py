@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from pumasi.kernel.certificate import Backup
 from pumasi.kernel.codes import LegalBasis
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.model import Line, MemberId, Model
@@ -39,6 +40,15 @@ patience_seconds = 60
 # Folders with copies of the log that others keep: their `checkpoint` files are compared with what the hub shows this node.
 mirrors = []
 
+# How many hours a workspace that is over stays unusable before it is destroyed. In that time its deletion can be reversed, if the
+# data steward and the coordinating body both want that. 0: it is destroyed at once. At most 744 (31 days).
+deletion_grace_hours = 0
+
+# Backups of this folder that may hold a workspace or a key, and the day they are gone; every certificate lists them. One section each:
+#   [[backups]]
+#   what = "weekly tape of the node"
+#   until = "2026-12-31"
+
 # One section per table that studies may ask for. Identifiers are never described and never leave the source.
 #   [tables.patients]
 #   file = "/secure/patients.csv"      # .csv or .parquet; relative to this folder, or absolute
@@ -64,6 +74,8 @@ class NodeSettings(Model):
     legal_basis: LegalBasis
     patience_seconds: float = Field(gt=0)
     mirrors: list[str] = Field(default=[])
+    deletion_grace_hours: int = Field(default=0, ge=0, le=744)
+    backups: list[Backup] = Field(default=[])
     tables: dict[Name, TableSettings] = Field(default={})
 
 

@@ -71,6 +71,7 @@ class Site:
         self.engine, self._reader, self.id, self.keys, self.now = engine, reader(engine), id, keys, now
         self._snapshots = snapshots
         self.changed = threading.Condition(threading.RLock())
+        self._caught_up = 0  # up to here every own event is in the copy or was refused
         self._load()
 
     # --- starting ---
@@ -162,6 +163,18 @@ class Site:
         with self.engine.begin() as db:
             state = "refused" if refused else "logged"
             db.execute(update(outbox).where(outbox.c.id == id).values(state=state, reasons="\n".join(refused)))
+
+    def ahead(self) -> list[Entry]:
+        """What this party has signed, the log has not refused, and its own copy does not hold yet; in order."""
+        with self._reader.connect() as db:
+            mine = select(outbox.c.id, outbox.c.digest, outbox.c.data, outbox.c.state).where(outbox.c.id > self._caught_up)
+            rows = db.execute(mine.order_by(outbox.c.id)).all()
+            here = {row.id for row in rows if row.state == "refused" or self._index(db, row.digest) is not None}
+        for row in rows:
+            if row.id not in here:
+                break
+            self._caught_up = row.id
+        return [Entry(row.data) for row in rows if row.id not in here]
 
     def last_logged(self) -> str:
         """The digest of this party's newest event that the log has taken, which its own copy may not hold yet; "" before the first."""
@@ -330,6 +343,11 @@ class Site:
 
     def noted(self, key: str) -> bytes | None:
         return read_note(self.engine, key)
+
+    def count_notes(self, prefix: str) -> int:
+        with self._reader.connect() as db:
+            query = select(func.count()).select_from(notes).where(notes.c.key.startswith(prefix, autoescape=True))
+            return db.execute(query).scalar_one()
 
     def forget(self, prefix: str) -> int:
         """Erase the notes whose key begins with `prefix`; how many there were."""

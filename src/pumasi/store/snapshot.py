@@ -46,6 +46,8 @@ class _Kept:
     jobs: dict[str, str]
     chains: list[tuple[str, str, int, str, str]]
     consortium_events: int
+    entries: int
+    keys: set[str]
 
 
 _kept = TypeAdapter(_Kept)

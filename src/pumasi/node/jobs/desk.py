@@ -15,6 +15,7 @@ from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
 from pumasi.kernel.job import Job
 from pumasi.kernel.permit import Permit
 from pumasi.kernel.world import JobCase
+from pumasi.node import permits
 from pumasi.node.airlock.held import HeldOutput, held, hold
 from pumasi.node.app import Node
 from pumasi.node.jobs import questions, sandbox
@@ -110,7 +111,8 @@ class JobDesk:
         """This hospital's own permit, after it has allowed the job; `Failed` with every reason when it does not."""
         found = self._node.site.world.cases[case]
         permit = self._keeper.permit(case, found.permits[self._node.settings.name])
-        reasons = permit.refusals(job, signed_with=signed_with, now=self._node.site.now())
+        signer = permits.signer(self._node.site.world, permit, signed_with)
+        reasons = permit.refusals(job, signed_with=signer, now=self._node.site.now())
         if not reasons:
             reasons = [reason for question in job.questions for reason in questions.refusals(question, permit.tables[question["table"]])]
         for hospital, named in job.permits.items():

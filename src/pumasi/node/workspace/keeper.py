@@ -1,4 +1,4 @@
-"""The workspaces of a node over their life: opened under a permit, read by jobs, destroyed with a certificate.
+"""The workspaces of a node over their life: opened under a permit, read by jobs, closed when it is over, destroyed with a certificate.
 
 A workspace's key needs both custodians. The coordinator's half is fetched when it is needed and stays in memory: a node that was
 restarted without the hub cannot open its workspaces, and says so.
@@ -7,7 +7,7 @@ restarted without the hub cannot open its workspaces, and says so.
 from __future__ import annotations
 
 from pumasi.analysis.frame import Frame
-from pumasi.kernel.certificate import LIMITS, Certificate, Manifest
+from pumasi.kernel.certificate import LIMITS, UNPROVABLE, CertificateV2, Manifest
 from pumasi.kernel.envelope import parse_canonical, sign
 from pumasi.kernel.errors import Refused, refuse_if
 from pumasi.kernel.permit import Permit
@@ -36,6 +36,7 @@ class Keeper:
         self._node = node
         self._shares: dict[str, bytes] = {}  # the coordinator's halves, in memory only
         self._permits: dict[str, Permit] = {}
+        self._unusable: set[str] = set()  # cases whose deletion is pending
 
     def permit(self, case: str, here: PermitCase) -> Permit:
         """This hospital's own permit for a case, its signature checked."""
@@ -43,11 +44,12 @@ class Keeper:
             raise Refused(f"{here.hospital} has signed no permit for case {case[:8]}…")
         if case not in self._permits:
             document = self._node.site.document(here.event.permit)
-            self._permits[case] = permits.opened(document, key=self._node.site.keys.public)
+            self._permits[case] = permits.opened(document, key=here.key)
         return self._permits[case]
 
     def _key(self, case: str, commitment: str) -> bytes:
         """The key of a workspace: HKDF over both halves (see store.custody)."""
+        refuse_if("the permit is over and the deletion of its workspace is pending" if case in self._unusable else None)
         if case not in self._shares:
             sealed = self._node.courier.key_share(case)
             context = f"{case}|{self._node.settings.name}".encode()
@@ -77,6 +79,26 @@ class Keeper:
         wanted = {name: agreed[name] for name in sorted(columns)}
         return vault.frame_parts(self._node.workspace(case), self._key(case, event.permit), table=table, columns=wanted)
 
+    def make_unusable(self, case: str) -> None:
+        """Drop the coordinator's half and fetch no other: from now on this node cannot read the workspace."""
+        self._unusable.add(case)
+        self._shares.pop(case, None)
+
+    def make_usable(self, case: str) -> None:
+        """The deletion was reversed by both sides."""
+        self._unusable.discard(case)
+
+    def is_destroyed(self, case: str) -> bool:
+        return vault.is_destroyed(self._node.workspace(case))
+
+    def sweep(self, case: str) -> bool:
+        """Destroy again what a restored backup brought back of a destroyed workspace; whether there was anything."""
+        folder, key = self._node.workspace(case), self._node.custody_path(case)
+        if not (folder.exists() or key.exists()):
+            return False
+        vault.destroy(folder, self._node.custodian(case))
+        return True
+
     def _lost(self, case: str) -> bool:
         """Whether key and workspace stayed behind when this node was restored; written down, as destroying leaves traces of its own."""
         site, folder = self._node.site, self._node.workspace(case)
@@ -85,30 +107,55 @@ class Keeper:
             site.note(f"lost|{case}", b"1")
         return site.noted(f"lost|{case}") is not None
 
+    def _held(self, manifest: str | None) -> dict[str, int]:
+        """What a workspace that was lost had held, as its manifest says."""
+        if manifest is None:
+            return {}
+        held = Manifest.read(self._node.courier.document(manifest).body)
+        return {"objects": held.objects, "bytes": held.bytes}
+
+    def _manifest(self, case: str, here: PermitCase) -> str | None:
+        """The commitment to the manifest of the workspace, also before the own copy of the log has it."""
+        mine = [entry.event for entry in self._node.site.ahead() if entry.event.case == case]
+        own = [event.manifest for event in mine if event.type == "WorkspaceOpened"]
+        return own[-1] if own else here.manifest
+
     def destroy(self, case: str, found: Case, here: PermitCase) -> Document:
         """Destroy key, workspace, held outputs and all that jobs left; the signed certificate. May be called again after a crash."""
         assert here.event is not None  # only an issued permit ends
         site, permit = self._node.site, self.permit(case, here)
         lost = self._lost(case)
-        gone = vault.destroy(self._node.workspace(case), self._node.custodian(case))
-        self._shares.pop(case, None)
-        site.forget(f"output|{case}|")
+        outputs = f"output|{case}|"
+        gone = vault.destroy(self._node.workspace(case), self._node.custodian(case), held=site.count_notes(outputs))
+        self.make_unusable(case)
+        site.forget(outputs)
+        purged = [
+            {"what": "workspace", "removed": gone.objects, "residual": gone.residual},
+            {"what": "scratch", "removed": gone.scratch, "residual": gone.residual},
+            {"what": "held-outputs", "removed": gone.held, "residual": site.count_notes(outputs)},
+        ]
+        manifest = self._manifest(case, here)
         released = sorted(
             there.output
             for job in found.jobs.values()
             if (there := job.at.get(here.hospital)) and there.output and there.state == "released"
         )
-        fields = {key: getattr(gone, key) for key in ("objects", "bytes", "algorithm", "method", "attempts", "failures", "residual")}
+        fields = {key: getattr(gone, key) for key in ("objects", "bytes", "algorithm", "method", "attempts", "failures")}
         if lost:
-            fields["method"] = LOST
-        certificate = Certificate.read(
+            fields |= {"method": LOST} | self._held(manifest)
+        certificate = CertificateV2.read(
             {
+                "version": 2,
                 "case": case,
                 "hospital": here.hospital,
                 "permit": here.event.permit,
                 "legal_basis": permit.legal_basis,
+                "manifest": manifest,
+                "purged": purged,
+                "backups": [backup.plain() for backup in self._node.settings.backups],
                 "released": released,
                 "not_covered": LIMITS,
+                "unprovable": UNPROVABLE,
                 "at": site.instant(),
                 **fields,
             }

@@ -91,15 +91,17 @@ class Destruction:
     attempts: int
     failures: int
     residual: int
+    scratch: int  # files of an interrupted extract and of its spilling
+    held: int  # outputs that the node held
 
 
-def destroy(folder: Path, custodian: Custodian) -> Destruction:
+def destroy(folder: Path, custodian: Custodian, *, held: int = 0) -> Destruction:
     """Make a workspace unreadable for good and remove it; the facts, also when called again after a crash or after the end.
 
     1. note beside the folder what there was   2. destroy the key   3. try to open the ciphertext   4. overwrite and remove every file
     The overwriting reaches neither snapshots nor what a flash disk remaps: that these are useless rests on step 2.
     """
-    there = _noted(folder)
+    there = _noted(folder, held)
     custodian.destroy()
     failures = sum(_refuses(folder, custodian) for _ in range(ATTEMPTS))
     _purge(folder)
@@ -111,18 +113,31 @@ def destroy(folder: Path, custodian: Custodian) -> Destruction:
         attempts=ATTEMPTS,
         failures=failures,
         residual=len(_files(folder)),
+        scratch=there.get("scratch", 0),
+        held=there.get("held", 0),
     )
 
 
-def _noted(folder: Path) -> dict[str, int]:
+def is_destroyed(folder: Path) -> bool:
+    """Whether the destruction of this workspace has begun: from then on it can only be finished."""
+    return _note_of(folder).exists()
+
+
+def _note_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.destroyed")
+
+
+def _noted(folder: Path, held: int) -> dict[str, int]:
     """How many objects and bytes the workspace had when its destruction began: written down first, so that a crash cannot lose it."""
-    note = folder.with_name(f"{folder.name}.destroyed")
+    note = _note_of(folder)
     if not note.exists():
-        found = [path for path in _files(folder) if path.name == cipher.FILE]
+        files = _files(folder)
+        found = [path for path in files if path.name == cipher.FILE]
         new = note.with_name(f"{note.name}.new")
         note.parent.mkdir(parents=True, exist_ok=True)
         with new.open("w", encoding="utf-8") as file:
-            json.dump({"objects": len(found), "bytes": sum(path.stat().st_size for path in found)}, file)
+            size = sum(path.stat().st_size for path in found)
+            json.dump({"objects": len(found), "bytes": size, "scratch": len(files) - len(found), "held": held}, file)
             file.flush()
             os.fsync(file.fileno())
         new.rename(note)

@@ -9,21 +9,26 @@ const MAY = {
   PermitIssued: "hospital", WorkspaceOpened: "hospital", JobSubmitted: "applicant", OutputSealed: "hospital",
   JobFailed: "hospital", Released: "hospital", StudyDone: "applicant", PermitEnded: "steward or hospital",
   WorkspaceDestroyed: "hospital", KeyShareDestroyed: "coordinator", CaseClosed: "coordinator",
+  DeletionPending: "hospital", ReversalAsked: "steward", ReversalAgreed: "coordinator", ShareCertified: "coordinator",
+  KeyRotated: "key holder", KeyRevoked: "member",
 };
 /* State -> the events that are possible in it. */
 const CASE_MOVES = {
-  submitted: { ApplicationWithdrawn: "withdrawn", StudyDone: "done" },
+  submitted: { ApplicationWithdrawn: "withdrawn", StudyDone: "done", ReversalAgreed: "submitted" },
   withdrawn: { CaseClosed: "closed" },
-  done: { CaseClosed: "closed" },
+  done: { CaseClosed: "closed", ReversalAgreed: "submitted" },
 };
 const PERMIT_MOVES = {
   "in review": { VoteCommitted: "in review", VoteOpened: "in review", IrbDecided: "in review", PermitAuthorised: "authorised" },
   authorised: { PermitIssued: "in force" },
   "in force": { WorkspaceOpened: "open", PermitEnded: "ended" },
   open: { OutputSealed: "open", Released: "open", PermitEnded: "ended" },
-  ended: { KeyShareDestroyed: "ended", WorkspaceDestroyed: "destroyed" },
-  destroyed: { KeyShareDestroyed: "destroyed" },
+  ended: { KeyShareDestroyed: "ended", WorkspaceDestroyed: "destroyed", DeletionPending: "deletion pending", ShareCertified: "ended" },
+  "deletion pending": { ReversalAsked: "reversal asked", WorkspaceDestroyed: "destroyed", ShareCertified: "deletion pending" },
+  "reversal asked": { ReversalAgreed: "open", WorkspaceDestroyed: "destroyed", ShareCertified: "reversal asked" },
+  destroyed: { KeyShareDestroyed: "destroyed", ShareCertified: "destroyed" },
 };
+const DAY_MS = 24 * 60 * 60 * 1000, LONGEST_GRACE = 31 * DAY_MS; // of a pending deletion
 const AT_THE_END = { "in review": "lapsed", authorised: "lapsed", "in force": "ended", open: "ended" }; // StudyDone, ApplicationWithdrawn
 const OUTPUT_MOVES = {
   running: { OutputSealed: "under review", JobFailed: "failed" },
@@ -48,6 +53,11 @@ function sameItems(one, two) {
   return one.length === two.length && one.every((item, at) => item === two[at]);
 }
 
+/** Whether an instant is before the midnight in Seoul that ends a day. */
+function isBeforeTheEndOf(day, instant) {
+  return Date.parse(instant) - Date.parse(`${day}T00:00:00Z`) < DAY_MS * (24 - 9) / 24;
+}
+
 /** Votes are committed blind and opened once the quorum has committed. A review board needs more than half, an airlock all. */
 class Board {
   constructor(subject, quorum, { unanimous }) {
@@ -69,7 +79,7 @@ class Board {
 class Side {
   constructor(board) {
     Object.assign(this, { board, state: "in review", irb: null, steward: "", issued: null, permit: null, manifest: null });
-    Object.assign(this, { released: new Map(), shareDestroyed: false });
+    Object.assign(this, { released: new Map(), shareDestroyed: false, expired: false, until: "", manifestCommitment: null });
   }
 }
 
@@ -147,6 +157,8 @@ class CaseHistory {
         return this.members.get(name)?.admitted === true;
       case "hospital":
         return this.isMedical(name) && (event.case === CONSORTIUM || atHospital);
+      case "key holder":
+        return true; // with whose key it is signed
       case "researcher":
         return roles.includes("researcher");
       case "applicant":
@@ -211,7 +223,8 @@ class CaseHistory {
     this.introduce(
       event,
       this.isNoPerson(event),
-      [!this.members.has(event.author), say`the member has applied before`],
+      [this.isNew(event.author), say`the member has applied before`],
+      [(this.members.get(event.author)?.kind ?? event.kind) === event.kind, say`a member whose key was revoked comes back as what it was`],
       [event.kind !== "coordinator", say`a log has one coordinating body`],
     );
     this.members.set(event.author, { key: event.key, kind: event.kind, cosigner: event.cosigner, admitted: false });
@@ -228,7 +241,7 @@ class CaseHistory {
     this.introduce(
       event,
       [person.slice(person.indexOf("@") + 1) === event.author, say`a member enrols its own people only`],
-      [!this.people.has(person), say`the person is enrolled already`],
+      [this.isNew(person), say`the person is enrolled already`],
       [!roles.includes("researcher") || roles.every((role) => role === "researcher"), say`researcher goes with no other role`],
     );
     this.people.set(person, { key: event.key, member: event.author, roles });
@@ -237,6 +250,36 @@ class CaseHistory {
   onDatasetDescribed(event) {
     need(this.inConsortium(event));
     this.described.add(event.author);
+  }
+
+  async onKeyRotated(event) {
+    const party = this.people.get(event.author) ?? this.members.get(event.author), { author, key, box, cosigner } = event;
+    const message = joined(utf8("pumasi/key-rotation/v1\n"), canonical({ author, key, box, cosigner, replaces: party.key }));
+    const proven = await signatureHolds(unbase64(key, 32), unbase64(event.proof, 64), message);
+    this.introduce(
+      event,
+      [proven, say`the new key has not signed the change`],
+      [cosigner === null || this.members.has(author), say`only a member cosigns the log`],
+      [key !== cosigner, say`a new key is one that nobody has used`],
+    );
+    Object.assign(party, { key, former: [...(party.former ?? []), party.key], cosigner: cosigner ?? party.cosigner });
+  }
+
+  onKeyRevoked(event) {
+    const { subject, author } = event, person = this.people.get(subject), member = this.members.get(subject);
+    const own = person?.member === author, other = member !== undefined && author === this.founded.author && author !== subject;
+    const party = person ?? member;
+    need(
+      this.inConsortium(event),
+      [own || other, say`a member revokes the keys of its own people, the coordinating body those of other members`],
+      [party?.key !== "", say`the key is revoked already`],
+    );
+    Object.assign(party, { key: "", former: [], cosigner: null, admitted: false });
+  }
+
+  /** Whether this name may be introduced: nobody has it, or its key was revoked. */
+  isNew(name) {
+    return ((this.people.get(name) ?? this.members.get(name))?.key ?? "") === "";
   }
 
   inConsortium(event) {
@@ -342,7 +385,8 @@ class CaseHistory {
     const permit = await this.openSigned(event.permit, "permit", PERMIT, this.members.get(hospital).key);
     const terms = ["smallest_cell", "hospitals_at_least", "release", "valid_from", "valid_until"];
     const applicant = this.submitted.author;
-    const theirs = permit.applicant === applicant && permit.applicant_key === this.people.get(applicant).key;
+    const { key, former = [] } = this.people.get(applicant); // the node may not have known the newest yet
+    const theirs = permit.applicant === applicant && [key, ...former].includes(permit.applicant_key);
     need(
       [permit.case === this.case && permit.hospital === hospital, say`the permit is for another case or hospital`],
       [permit.application === this.submitted.application, say`the permit is about another application`],
@@ -367,7 +411,7 @@ class CaseHistory {
     };
     const within = Object.entries(manifest.tables).every(([name, columns]) => allowed(name, columns));
     need(this.isAbout(manifest, hospital), [within, say`the workspace holds columns that the permit does not name`]);
-    Object.assign(side, { state: "open", manifest });
+    Object.assign(side, { state: "open", manifest, manifestCommitment: event.manifest });
   }
 
   isAbout(document, hospital) {
@@ -459,7 +503,45 @@ class CaseHistory {
     const [, side] = this.moving(event);
     const revoking = this.people.has(event.author);
     need([revoking === (event.reason === "revoked"), say`a steward revokes; a node ends a permit that expired`]);
-    side.state = "ended";
+    Object.assign(side, { state: "ended", expired: event.reason === "expired" });
+  }
+
+  onDeletionPending(event) {
+    const [, side] = this.moving(event);
+    need(
+      [event.until >= event.at, say`the deletion would be due before it is pending`],
+      [Date.parse(event.until) - Date.parse(event.at) <= LONGEST_GRACE, say`a deletion waits at most 31 days`],
+    );
+    Object.assign(side, { state: "deletion pending", until: event.until });
+  }
+
+  /** The steward asks, then the coordinating body agrees: neither side reverses a deletion alone. */
+  onReversalAsked(event) {
+    const [, side] = this.moving(event);
+    const inTime = !side.expired && isBeforeTheEndOf(side.issued.valid_until, event.at);
+    need(
+      [isPossible(CASE_MOVES, this.state, "ReversalAgreed"), say`the application is '${word(this.state)}'`],
+      [event.at <= side.until, say`the time in which the deletion could be reversed is over`],
+      [side.manifest !== null, say`there is no workspace to open again`],
+      [!side.shareDestroyed, say`the coordinating body's key share is destroyed already`],
+      [inTime, say`the permit is over by its date`],
+    );
+    side.state = PERMIT_MOVES[side.state][event.type];
+  }
+
+  onReversalAgreed(event) {
+    this.onReversalAsked(event);
+    this.state = CASE_MOVES[this.state][event.type];
+  }
+
+  async onShareCertified(event) {
+    this.onKeyShareDestroyed(event);
+    const [hospital] = this.sideOf(event), key = this.members.get(event.author).key;
+    const certificate = await this.openSigned(event.certificate, "share-certificate", SHARE_CERTIFICATE, key);
+    need(
+      this.isAbout(certificate, hospital),
+      [certificate.failures === certificate.attempts, say`after the destruction the key share could still be used`],
+    );
   }
 
   onKeyShareDestroyed(event) {
@@ -470,7 +552,9 @@ class CaseHistory {
 
   async onWorkspaceDestroyed(event) {
     const [hospital, side] = this.moving(event);
-    const certificate = await this.openSigned(event.certificate, "certificate", CERTIFICATE, this.members.get(hospital).key);
+    const certificate = await this.certificate(event.certificate, this.members.get(hospital).key);
+    const purged = certificate.purged ?? [{ what: "workspace", residual: certificate.residual }];
+    const sameWorkspace = certificate.manifest === undefined || certificate.manifest === side.manifestCommitment;
     const whole = ["objects", "bytes"].every((name) => certificate[name] >= (side.manifest?.[name] ?? 0));
     const released = [...side.released.keys()];
     const listed = isSubset(released, certificate.released) && isSubset(certificate.released, released);
@@ -478,11 +562,20 @@ class CaseHistory {
       this.isAbout(certificate, hospital),
       [certificate.legal_basis === side.permit.legal_basis, say`the certificate names another legal basis than the permit`],
       [certificate.failures === certificate.attempts, say`after the destruction the workspace could still be opened`],
-      [certificate.residual === 0, say`files were left after the destruction`],
+      [purged.every((purge) => purge.residual === 0), say`files were left after the destruction`],
+      [purged.some((purge) => purge.what === "workspace"), say`the certificate does not say that the workspace was removed`],
+      [sameWorkspace, say`the certificate is about another workspace`],
       [whole, say`the certificate covers less than the workspace held`],
       [listed, say`the certificate lists other releases than the log`],
     );
     side.state = "destroyed";
+  }
+
+  /** A certificate of deletion of either version. */
+  async certificate(commitment, key) {
+    const body = await this.opened(commitment, "certificate");
+    const isSecond = record(SIGNED)(body) && has(body.body, "version");
+    return this.openSigned(commitment, "certificate", isSecond ? CERTIFICATE_V2 : CERTIFICATE, key);
   }
 
   onCaseClosed(event) {

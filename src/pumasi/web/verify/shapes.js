@@ -133,6 +133,12 @@ const EVENTS = {
   WorkspaceDestroyed: { certificate: HASH },
   KeyShareDestroyed: { hospital: MEMBER },
   CaseClosed: { events: ONE_UP, consortium: ONE_UP },
+  DeletionPending: { until: INSTANT },
+  ReversalAsked: {},
+  ReversalAgreed: { hospital: MEMBER },
+  ShareCertified: { hospital: MEMBER, certificate: HASH },
+  KeyRotated: { key: KEY, box: KEY, cosigner: optional(KEY), proof: text("[A-Za-z0-9+/]{85}[AQgw]==") },
+  KeyRevoked: { subject: (value) => MEMBER(value) || PERSON(value) },
 };
 
 const APPLICATION = {
@@ -175,4 +181,14 @@ const CERTIFICATE = {
   case: ID, hospital: MEMBER, permit: HASH, legal_basis: LEGAL_BASIS, algorithm: LINE, method: LINE, objects: COUNT,
   bytes: COUNT, attempts: ONE_UP, failures: COUNT, residual: COUNT, released: many(HASH), not_covered: many(LINE),
   at: INSTANT,
+};
+const BACKUPS = many(record({ what: LINE, until: DAY }));
+const CERTIFICATE_V2 = {
+  version: (value) => value === 2, case: ID, hospital: MEMBER, permit: HASH, legal_basis: LEGAL_BASIS, manifest: optional(HASH),
+  objects: COUNT, bytes: COUNT, algorithm: LINE, method: LINE, attempts: ONE_UP, failures: COUNT,
+  purged: many(record({ what: oneOf("workspace", "scratch", "held-outputs"), removed: COUNT, residual: COUNT }), 1),
+  backups: BACKUPS, released: many(HASH), not_covered: many(LINE), unprovable: LINE, at: INSTANT,
+};
+const SHARE_CERTIFICATE = {
+  case: ID, hospital: MEMBER, permit: HASH, method: LINE, attempts: ONE_UP, failures: COUNT, backups: BACKUPS, at: INSTANT,
 };

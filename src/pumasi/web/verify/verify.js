@@ -140,7 +140,7 @@ function cosignatures(names) {
   return names.length === 1 ? say`1 cosignature on the head: ${list}` : say`${names.length} cosignatures on the head: ${list}`;
 }
 
-function* ofHospital({ board, state, irb, steward, issued, released, shareDestroyed }) {
+function* ofHospital({ board, state, irb, steward, issued, released, shareDestroyed, until }) {
   if (issued === null) {
     yield say`no permit was issued (${word(state)}).`;
     return;
@@ -155,7 +155,9 @@ function* ofHospital({ board, state, irb, steward, issued, released, shareDestro
       ? say`released the output ${output} automatically, as its permit allows when all checks are clear.`
       : say`released the output ${output} after ${people} had approved it.`;
   }
-  if (state !== "destroyed") {
+  if (["deletion pending", "reversal asked"].includes(state)) {
+    yield say`the permit is '${word(state)}': its workspace is unusable, and to be destroyed after ${until}.`;
+  } else if (state !== "destroyed") {
     yield say`the permit is '${word(state)}'; its workspace is not destroyed yet.`;
   } else if (shareDestroyed) {
     yield say`declared with its key that the workspace and its key share are destroyed and cannot be opened;

@@ -20,9 +20,10 @@ function spoken(sentence, translations = {}) {
 const WORDS = new Map([
   say`event`, say`application`, say`permit`, say`manifest`, say`job`, say`certificate`,
   say`coordinator`, say`member`, say`hospital`, say`researcher`, say`applicant`, say`board member`, say`irb`, say`steward`,
-  say`steward or hospital`, say`data review board`, say`ethics board`, say`data steward`, say`two output checkers`,
+  say`steward or hospital`, say`key holder`, say`data review board`, say`ethics board`, say`data steward`, say`two output checkers`,
   say`submitted`, say`withdrawn`, say`done`, say`closed`,
   say`in review`, say`authorised`, say`in force`, say`open`, say`ended`, say`lapsed`, say`destroyed`,
+  say`deletion pending`, say`reversal asked`, say`share-certificate`,
   say`running`, say`under review`, say`failed`, say`released`,
   say`approved`, say`exempt`, say`rejected`,
 ].map((known) => [known.english, known]));

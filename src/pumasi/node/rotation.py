@@ -1,0 +1,46 @@
+"""New keys for a hospital, speaking and cosigning, announced with the present ones. They count from the next entry of the log on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
+
+from pumasi.kernel.envelope import Keys, b64
+from pumasi.kernel.errors import Invalid
+from pumasi.kernel.event import CONSORTIUM, Entry, KeyRotated
+from pumasi.store.db import open_db, outbox, reader
+from pumasi.store.rotation import change, finish, next_of, public_of, signing_key, write_next
+from pumasi.store.site import Site
+
+
+def rotate(home: Path, site: Site) -> None:
+    """New keys from this node's next act on; `Invalid` while something that the present ones signed is not in the log."""
+    if site.unsent():
+        raise Invalid("something this node has signed is not in the log yet; start it with `pumasi node serve`, let it send, then rotate")
+    new, cosigner = Keys.new(), Ed25519PrivateKey.generate()
+    write_next(home / "keys" / "node.key", new.to_text())
+    write_next(home / "keys" / "cosigner.key", b64(cosigner.private_bytes_raw()) + "\n")
+    site.record(KeyRotated, case=CONSORTIUM, **change(site.id, site.keys, new, cosigner))
+    settle(home)
+
+
+def settle(home: Path) -> None:
+    """Finish, or undo, what a crash interrupted: the next keys count once their announcement is recorded."""
+    node, cosigner = home / "keys" / "node.key", home / "keys" / "cosigner.key"
+    if not (next_of(node).exists() or next_of(cosigner).exists()):
+        return
+    announced = _announced(home)
+    if next_of(cosigner).exists():
+        finish(cosigner, announced=public_of(signing_key(next_of(cosigner))) in announced)
+    if next_of(node).exists():
+        finish(node, announced=Keys.from_text(next_of(node).read_text()).public in announced)
+
+
+def _announced(home: Path) -> set[str]:
+    """Every key that this node has announced as its next, whether or not the log has it yet."""
+    with reader(open_db(home / "node.db")).connect() as db:
+        own = db.execute(select(outbox.c.data).where(outbox.c.case == CONSORTIUM, outbox.c.state != "refused")).scalars()
+        changes = [event for event in (Entry(data).event for data in own) if isinstance(event, KeyRotated)]
+    return {key for event in changes for key in (event.key, event.cosigner) if key is not None}
