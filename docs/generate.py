@@ -130,7 +130,6 @@ ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/cases/{case}/share"): "the coordinating body's half of a workspace key, sealed to the hospital that asks",
     ("PUT", "/jobs/{job}/{label}"): "a hospital leaves ciphertext for the others of a job",
     ("GET", "/jobs/{job}/{label}"): "what lies there; the applicant sees only `release` and `release-output`",
-    ("DELETE", "/jobs/{job}"): "a hospital clears what was exchanged; releases stay",
 }
 
 

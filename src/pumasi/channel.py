@@ -57,9 +57,6 @@ class Channel:
     def put(self, target: str, body: bytes) -> httpx.Response:
         return self._send("PUT", target, body, 0)
 
-    def delete(self, target: str) -> httpx.Response:
-        return self._send("DELETE", target, b"", 0)
-
     def _send(self, method: str, target: str, body: bytes, wait: float) -> httpx.Response:
         def once() -> httpx.Response:
             path = httpx.URL(self.url + target).raw_path.decode("ascii")

@@ -142,6 +142,7 @@ def _tidy(hub: Hub) -> None:
         hub.recovery.look()
     else:
         governance.tidy(hub.log, hub.shares, hub.settings)
+        governance.empty_mailboxes(hub.site.world, hub.mailbox)
 
 
 def _forever(step: Callable[[], object], pause: float, stop: threading.Event) -> None:
@@ -383,13 +384,6 @@ def _mailbox_routes(app: FastAPI, hub: Hub) -> None:
         expected = {sender} if sender else hospitals
         found = hub.mailbox.get(job, label, expected=expected, seconds=min(wait, MAX_WAIT))
         return {name: b64(data) for name, data in found.items()}
-
-    @app.delete("/jobs/{job}")
-    def clear(job: str, caller: Signed) -> dict[str, bool]:
-        _, hospitals = parties(job)
-        refuse_if(None if caller.id in hospitals else "only the hospitals of a job clear its mailbox")
-        hub.mailbox.clear(job, keep=("release", "release-output"))
-        return {"cleared": True}
 
 
 __all__ = ["Hub", "Refused", "make_app", "open_hub"]

@@ -9,6 +9,7 @@ from pumasi.hub import deletion
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.settings import HubSettings
+from pumasi.hub.tasks import Mailbox
 from pumasi.kernel import event as ev
 from pumasi.kernel.world import BoardCase, Case, Person, World
 
@@ -97,6 +98,15 @@ def tidy(log: Sequencer, shares: KeyShares, settings: HubSettings) -> None:
         if case.state in ("done", "withdrawn") and all(_over(permit.state, permit.share_destroyed) for permit in case.permits.values()):
             with log.site.changed:
                 log.record(ev.CaseClosed, case=id, events=case.events, consortium=log.site.world.consortium_events)
+
+
+def empty_mailboxes(world: World, mailbox: Mailbox) -> None:
+    """Delete what the hospitals of a finished job exchanged; what was released goes when its study is over."""
+    for case in list(world.cases.values()):
+        over = case.state != "submitted"
+        for id, job in dict(case.jobs).items():
+            if over or job.failed or all(here.state == "released" for here in job.at.values()):
+                mailbox.clear(id, keep=() if over else ("release", "release-output"))
 
 
 def _over(state: str, share_destroyed: bool) -> bool:

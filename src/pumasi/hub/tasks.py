@@ -26,12 +26,14 @@ class Mailbox:
     def __init__(self, path: Path) -> None:
         self._engine: Engine = open_db(path, schema=_schema, migrations=(), synchronous="NORMAL")
         self._arrived = threading.Condition()
+        self._left: dict[str, set[str]] = {}  # of jobs that were cleared: the labels that may have messages
         self._senders: dict[tuple[str, str], set[str]] = {}  # who has sent: waiting asks here, not the database
 
     def put(self, job: str, label: str, sender: str, data: bytes) -> None:
         with self._engine.begin() as db:
             db.execute(insert(_messages).values(job=job, label=label, sender=sender, data=data).on_conflict_do_nothing())
         with self._arrived:
+            self._left.pop(job, None)
             self._who(job, label).add(sender)
             self._arrived.notify_all()
 
@@ -52,9 +54,14 @@ class Mailbox:
             return {row.sender: row.data for row in rows}
 
     def clear(self, job: str, *, keep: tuple[str, ...] = ()) -> None:
-        """Delete what the hospitals of a job exchanged, except these labels."""
+        """Delete what the hospitals of a job exchanged, except these labels. Asked again, it costs nothing."""
+        with self._arrived:
+            left = self._left.get(job)
+            if left is not None and left <= set(keep):
+                return
         with self._engine.begin() as db:
             db.execute(delete(_messages).where(_messages.c.job == job, _messages.c.label.not_in(keep)))
         with self._arrived:
+            self._left[job] = set(keep)
             for known in [known for known in self._senders if known[0] == job and known[1] not in keep]:
                 del self._senders[known]

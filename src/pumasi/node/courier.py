@@ -74,10 +74,6 @@ class Courier:
         _only(Tail, tail)
         self._channel.put("/recovery", tail.model_dump_json().encode())
 
-    def clear(self, job: str) -> None:
-        """Ask the hub to delete what the hospitals of a finished job exchanged."""
-        self._channel.delete(f"/jobs/{job}")
-
     # --- inwards ---
 
     def news(self, start: int, *, seen: int, wait: float = LONG_POLL) -> News:
