@@ -39,6 +39,7 @@ from pumasi.node.app import Node, table_sources
 from pumasi.node.courier import Courier
 from pumasi.store.db import open_db, outbox
 from pumasi.store.document import Document
+from pumasi.store.keyring import FileKeyring
 from pumasi.store.site import Site, keep_document
 from tests.casebook import COORDINATOR, HOSPITALS, ORIGIN, START, Casebook
 
@@ -157,7 +158,7 @@ class LiveHub:
     def wire(self, site: Site) -> Hub:
         """As `open_hub`, with this test's clock."""
         log = Sequencer(site, self.book.log_key, origin=ORIGIN, batch_seconds=0)
-        shares = KeyShares(self.home / "shares", site)
+        shares = KeyShares(FileKeyring(self.home / "shares"), site)
         return Hub(hub_settings.load(self.home), site, log, Mailbox(self.home / "mailbox.db"), shares, Publisher(self.home / "tlog", log))
 
     def reopen(self) -> Hub:
@@ -206,7 +207,7 @@ class LiveHub:
         courier = Courier(loaded.hub, home / "hub.crt", hospital=site.id, keys=site.keys)
         self._open.callback(courier.close)
         cosigner = self.book.cosigners.get(site.id) or Ed25519PrivateKey.generate()
-        return Node(home, loaded, site, courier, cosigner, table_sources(home, loaded))
+        return Node(home, loaded, site, courier, cosigner, table_sources(home, loaded), FileKeyring(home / "keys" / "permits"))
 
     def person(self, who: str) -> Home:
         """The folder of a person who has done what the log says they did."""

@@ -17,9 +17,10 @@ from pumasi.hub.log import Sequencer
 from pumasi.hub.settings import HubSettings
 from pumasi.kernel import event as ev
 from pumasi.kernel.certificate import Backup, ShareCertificate
-from pumasi.kernel.envelope import canonical, open_signed
+from pumasi.kernel.envelope import canonical, open_signed, sha256
 from pumasi.kernel.errors import NotFound, Refused
 from pumasi.store.custody import FileCustodian
+from pumasi.store.keyring import FileKeyring
 from pumasi.store.site import Site
 from tests.casebook import COORDINATOR, ORIGIN, RESEARCHER, Casebook, play, play_certified
 from tests.live_hub import Clock, LiveHub, party
@@ -44,19 +45,21 @@ class Centre:
     clock: Clock
     site: Site
     shares: KeyShares
+    keys: FileKeyring
     log: Sequencer
 
     @classmethod
     def of(cls, folder: Path, *, until: str = "released") -> Centre:
         book, clock = play(until="issued"), Clock()
         site = party(folder, book, COORDINATOR, clock=clock, file="hub.db")
-        shares = KeyShares(folder / "shares", site)
+        keys = FileKeyring(folder / "shares")
+        shares = KeyShares(keys, site)
         for hospital in book.hospitals:
             shares.sealed(book.case, hospital)
         said = len(book.log)
         book.play(until=until, after="issued")
         assert not any(site.extend(book.log[said:]))
-        return cls(book, folder, clock, site, shares, Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0))
+        return cls(book, folder, clock, site, shares, keys, Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0))
 
     def say(self, kind: type[Any], author: str, /, **fields: Any) -> None:
         entry = self.book.say(kind, author, **fields)
@@ -66,7 +69,7 @@ class Centre:
         governance.tidy(self.log, self.shares, SETTINGS)
 
     def has_share(self, hospital: str) -> bool:
-        return self.shares._path(self.book.case, hospital).exists()
+        return self.keys.holds(f"{self.book.case}-{sha256(hospital.encode())[:32]}")
 
     def permit(self, hospital: str = FIRST) -> Any:
         return self.site.world.cases[self.book.case].permits[hospital]
@@ -149,10 +152,15 @@ class Keeps(FileCustodian):
         return
 
 
-def test_a_share_that_can_still_be_used_is_not_certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Kept(FileKeyring):
+    def custodian(self, label: str) -> FileCustodian:
+        return Keeps(super()._path(label))
+
+
+def test_a_share_that_can_still_be_used_is_not_certified(tmp_path: Path) -> None:
     centre = Centre.of(tmp_path)
     centre.say(ev.PermitEnded, FIRST, hospital=FIRST, reason="expired")
-    monkeypatch.setattr("pumasi.hub.keyshares.FileCustodian", Keeps)
+    centre.shares = KeyShares(Kept(tmp_path / "shares"), centre.site)
     with pytest.raises(Refused, match="can still be used after its destruction"):
         centre.tidy()
     assert not centre.permit().share_destroyed

@@ -16,6 +16,7 @@ from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import Keys
 from pumasi.kernel.errors import Refused, Tampered
 from pumasi.kernel.seal import unseal_from
+from pumasi.store.keyring import FileKeyring
 from tests.casebook import COORDINATOR, ORIGIN, RESEARCHER, Casebook, play
 from tests.live_hub import Clock, party
 
@@ -24,7 +25,7 @@ SETTINGS = HubSettings(name=COORDINATOR, origin=ORIGIN, host="127.0.0.1", port=8
 
 def shares_of(folder: Path, book: Casebook) -> KeyShares:
     folder.mkdir(exist_ok=True)
-    return KeyShares(folder / "shares", party(folder, book, COORDINATOR, clock=Clock(), file="hub.db"))
+    return KeyShares(FileKeyring(folder / "shares"), party(folder, book, COORDINATOR, clock=Clock(), file="hub.db"))
 
 
 def opened(shares: KeyShares, book: Casebook, hospital: str, keys: Keys | None = None) -> bytes:
@@ -97,7 +98,7 @@ def test_a_destroyed_half_is_gone_and_destroying_may_be_repeated(tmp_path: Path)
 def test_the_end_of_a_permit_destroys_its_half_and_no_other(tmp_path: Path) -> None:
     book = play(until="issued")
     site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="hub.db")
-    shares, log = KeyShares(tmp_path / "shares", site), Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0)
+    shares, log = KeyShares(FileKeyring(tmp_path / "shares"), site), Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0)
     first, second, _ = book.hospitals
     for hospital in book.hospitals:
         opened(shares, book, hospital)
@@ -127,7 +128,7 @@ def test_asking_twice_at_once_makes_one_half(tmp_path: Path) -> None:
 def test_a_case_is_closed_once_everything_is_destroyed(tmp_path: Path) -> None:
     book = play(until="destroyed")
     site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="hub.db")
-    shares, log = KeyShares(tmp_path / "shares", site), Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0)
+    shares, log = KeyShares(FileKeyring(tmp_path / "shares"), site), Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0)
     governance.tidy(log, shares, SETTINGS)
     assert site.case(book.case).state == "closed"
     size = site.tree.size

@@ -307,7 +307,7 @@ def test_after_a_revocation_the_workspace_is_destroyed_and_the_certificate_says_
     folder, case = hospital.node.workspace(hospital.book.case), hospital.book.case
     hospital.told(lambda: hospital.book.say(ev.PermitEnded, f"steward@{FIRST}", hospital=FIRST, reason="revoked"))
     hospital.agent.act()
-    assert not folder.exists() and not hospital.node.custody_path(case).exists()
+    assert not folder.exists() and not hospital.node.custody.holds(case)
     (destroyed,) = hospital.events("WorkspaceDestroyed")
     signed = open_signed("certificate", canonical(hospital.node.site.document(destroyed.certificate).body))
     certificate = CertificateV2.read(signed.body)
@@ -328,7 +328,7 @@ def test_after_a_revocation_the_workspace_is_destroyed_and_the_certificate_says_
 def test_a_destruction_that_was_interrupted_is_finished(live: Live) -> None:
     hospital = opened(live)
     hospital.told(lambda: hospital.book.say(ev.PermitEnded, f"steward@{FIRST}", hospital=FIRST, reason="revoked"))
-    hospital.node.custodian(hospital.book.case).destroy()  # and then kill -9
+    hospital.node.custody.custodian(hospital.book.case).destroy()  # and then kill -9
     hospital.killed()
     hospital.turn()
     assert hospital.permit.state == "destroyed" and not hospital.node.workspace(hospital.book.case).exists()

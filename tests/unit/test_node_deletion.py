@@ -114,7 +114,7 @@ class Hospital:
 
     def key_parts(self) -> tuple[bytes, bytes]:
         """Both halves of the workspace key, as a thief would need them."""
-        own = self.node.custodian(self.case).evaluate(b"pumasi/workspace-share/v1")
+        own = self.node.custody.custodian(self.case).evaluate(b"pumasi/workspace-share/v1")
         self.agent.keeper._key(self.case, self.permit.event.permit)
         return own, self.agent.keeper._shares[self.case]
 
@@ -130,7 +130,7 @@ def test_an_offline_node_destroys_by_itself_when_the_permit_is_over(live: Live) 
     assert hospital.file.exists() and hospital.said() == []
     hospital.hub.clock.time += timedelta(days=2)
     hospital.acts_offline()
-    assert not hospital.file.exists() and not hospital.node.custody_path(hospital.case).exists()
+    assert not hospital.file.exists() and not hospital.node.custody.holds(hospital.case)
     assert hospital.said() == ["PermitEnded", "DeletionPending", "WorkspaceDestroyed"]
     hospital.acts_offline()
     hospital.killed()
@@ -240,7 +240,7 @@ def test_a_reversal_that_comes_after_the_destruction_opens_nothing(live: Live) -
         hospital.turn()
         hospital.hub.clock.time += timedelta(hours=48)
     assert (hospital.permit.state, hospital.permit.ended) == ("destroyed", "source")
-    assert not hospital.node.custody_path(hospital.case).exists()
+    assert not hospital.node.custody.holds(hospital.case)
 
 
 # --- crashes
@@ -277,7 +277,7 @@ def test_a_crash_after_any_step_is_made_good_by_the_next_start(live: Live, step:
     hospital.killed()
     hospital.offline()
     hospital.acts_offline()
-    assert not hospital.file.exists() and not hospital.node.custody_path(hospital.case).exists()
+    assert not hospital.file.exists() and not hospital.node.custody.holds(hospital.case)
     assert hospital.said() == ["PermitEnded", "DeletionPending", "WorkspaceDestroyed"]
     hospital.back()
     hospital.turn()
@@ -330,7 +330,7 @@ def test_a_snapshot_of_the_hospitals_side_alone_revives_nothing(live: Live, what
         pass  # both halves would have done it: it is the missing one that keeps it closed
     hospital.killed()
     hospital.turn()
-    assert not hospital.file.exists() and not hospital.node.custody_path(hospital.case).exists()
+    assert not hospital.file.exists() and not hospital.node.custody.holds(hospital.case)
 
 
 def test_a_snapshot_of_a_closed_case_is_destroyed_again(live: Live) -> None:
@@ -347,7 +347,7 @@ def test_a_snapshot_of_a_closed_case_is_destroyed_again(live: Live) -> None:
         shutil.copytree(home / "backup" / name, home / name, dirs_exist_ok=True)
     hospital.killed()
     hospital.agent.act()
-    assert not hospital.file.exists() and not hospital.node.custody_path(hospital.case).exists()
+    assert not hospital.file.exists() and not hospital.node.custody.holds(hospital.case)
 
 
 def test_a_snapshot_of_the_hubs_side_alone_revives_nothing(live: Live) -> None:
@@ -366,7 +366,7 @@ def test_a_snapshot_of_the_hubs_side_alone_revives_nothing(live: Live) -> None:
     for share in (theirs, bytes(32)):  # the hospital's own half is gone from its disk
         with pytest.raises(Tampered), cipher.reading(hospital.node.home / "stolen" / cipher.FILE, workspace_key(share, theirs, permit)):
             pass
-    assert not hospital.node.custody_path(hospital.case).exists()
+    assert not hospital.node.custody.holds(hospital.case)
 
 
 # --- the certificate

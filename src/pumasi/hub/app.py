@@ -37,6 +37,7 @@ from pumasi.kernel.model import RandomId
 from pumasi.ledger import bundle, note
 from pumasi.store.db import open_db
 from pumasi.store.document import Document
+from pumasi.store.keyring import open_keyring
 from pumasi.store.site import Site, utc_now
 from pumasi.store.snapshot import Snapshots
 from pumasi.store.tail import Tail
@@ -75,7 +76,10 @@ def open_hub(home: Path) -> Hub:
     log_key = Ed25519PrivateKey.from_private_bytes(unb64((home / "keys" / "log.key").read_text().strip(), 32))
     site = Site(open_db(home / "hub.db"), id=settings.name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
     sequencer = Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds, policy=settings.policy_text(home))
-    mailbox, shares = Mailbox(home / "mailbox.db"), KeyShares(home / "shares", site)
+    mailbox, shares = (
+        Mailbox(home / "mailbox.db"),
+        KeyShares(open_keyring(settings.custody, home=home, folder=home / "shares", owner=settings.name), site),
+    )
     shares.sweep()
     hub = Hub(settings, site, sequencer, mailbox, shares, Publisher(home / "tlog", sequencer))
     if site.tree.size == 0:

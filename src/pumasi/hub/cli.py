@@ -32,6 +32,7 @@ def init(
     from pumasi.hub.settings import TEMPLATE
     from pumasi.kernel.envelope import Keys, b64
     from pumasi.kernel.errors import Invalid
+    from pumasi.store import keyring
 
     if (home / "hub.toml").exists():
         raise Invalid(f"{home} is a hub already; serve it with `pumasi hub serve --home {home}`")
@@ -42,7 +43,7 @@ def init(
     _write_secret(home / "keys" / "tls.key", key)
     (home / "hub.crt").write_bytes(certificate)
     values = {"name": json.dumps(name, ensure_ascii=False), "origin": json.dumps(origin), "host": json.dumps(host), "port": port}
-    (home / "hub.toml").write_text(TEMPLATE.format(**values), encoding="utf-8")
+    (home / "hub.toml").write_text(TEMPLATE.format(**values) + "\n" + keyring.TEMPLATE, encoding="utf-8")
     typer.echo(f"A hub at {home}. Give hub.crt to every member; then `pumasi hub serve --home {home}`.")
 
 

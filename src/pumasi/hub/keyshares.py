@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 
 from pumasi.kernel.envelope import sha256, unb64
 from pumasi.kernel.errors import NotFound, Refused
 from pumasi.kernel.seal import seal_to
-from pumasi.store.custody import FileCustodian
+from pumasi.store.custody import Custodian
+from pumasi.store.keyring import Keyring
 from pumasi.store.site import Site
 
 CONTEXT = b"pumasi/workspace-share/v1"
@@ -29,12 +29,11 @@ class Gone:
 
 
 class KeyShares:
-    def __init__(self, folder: Path, site: Site) -> None:
-        self._folder, self._site = folder, site
-        folder.mkdir(mode=0o700, exist_ok=True)
+    def __init__(self, keys: Keyring, site: Site) -> None:
+        self._keys, self._site = keys, site
 
-    def _path(self, case: str, hospital: str) -> Path:
-        return self._folder / f"{case}-{sha256(hospital.encode())[:32]}.key"
+    def _label(self, case: str, hospital: str) -> str:
+        return f"{case}-{sha256(hospital.encode())[:32]}"
 
     def sealed(self, case: str, hospital: str) -> bytes:
         """This half for the node of `hospital`, sealed to its box key; it travels encrypted and stays in the node's memory."""
@@ -43,17 +42,17 @@ class KeyShares:
             permit = found.permits.get(hospital) if found else None
             if permit is None or permit.state not in ("in force", "open"):
                 raise Refused(f"'{hospital}' has no permit in force for this case, so there is no key to give")
-            path = self._path(case, hospital)
-            if permit.state == "open" and not path.exists():  # a new half would open nothing
+            label = self._label(case, hospital)
+            if permit.state == "open" and not self._keys.holds(label):  # a new half would open nothing
                 raise Refused("this half was lost: the hub was restored from a backup, which holds no keys; end the permit and apply again")
-            custodian = FileCustodian(path) if path.exists() else FileCustodian.create(path)
+            custodian = self._keys.custodian(label) if self._keys.holds(label) else self._keys.create(label)
         return seal_to(
             unb64(self._site.world.members[hospital].box, 32), custodian.evaluate(CONTEXT), context=f"{case}|{hospital}".encode()
         )
 
     def destroy(self, case: str, hospital: str) -> Gone:
         """Destroy this half, if it is there, and try to use it; may be called again after a crash."""
-        custodian = FileCustodian(self._path(case, hospital))
+        custodian = self._keys.custodian(self._label(case, hospital))
         custodian.destroy()
         return Gone(custodian.method, ATTEMPTS, sum(_refuses(custodian) for _ in range(ATTEMPTS)))
 
@@ -61,14 +60,14 @@ class KeyShares:
         """Destroy again what a restored backup brought back, though the log says that it is destroyed; how many there were."""
         world = self._site.world
         ends = {id: [name for name, permit in case.permits.items() if permit.share_destroyed] for id, case in world.cases.items()}
-        gone = {self._path(id, hospital) for id, hospitals in ends.items() for hospital in hospitals}
-        back = [path for path in self._folder.glob("*.key") if path in gone or world.is_closed(path.name[:32])]
-        for path in back:
-            FileCustodian(path).destroy()
+        gone = {self._label(id, hospital) for id, hospitals in ends.items() for hospital in hospitals}
+        back = [label for label in self._keys.returned() if label in gone or world.is_closed(label[:32])]
+        for label in back:
+            self._keys.custodian(label).destroy()
         return len(back)
 
 
-def _refuses(custodian: FileCustodian) -> bool:
+def _refuses(custodian: Custodian) -> bool:
     try:
         custodian.evaluate(secrets.token_bytes(32))
     except NotFound:

@@ -10,6 +10,7 @@ from pydantic import Field
 from pumasi.kernel.certificate import Backup
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.model import Line, MemberId, Model
+from pumasi.store.keyring import CustodySettings
 
 TEMPLATE = """\
 # The coordinating body's hub. Change a value, restart `pumasi hub serve`, done.
@@ -45,6 +46,7 @@ class HubSettings(Model):
     batch_seconds: float = Field(ge=0, le=60)
     deletion_silence_days: float = Field(default=7, ge=0, le=366)
     backups: list[Backup] = Field(default=[])
+    custody: CustodySettings = Field(default=CustodySettings())
 
     def policy_text(self, home: Path) -> str | None:
         """The pinned policy; None for a majority. `Invalid` when the file is missing."""

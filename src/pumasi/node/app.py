@@ -12,8 +12,8 @@ from pumasi.node import rotation
 from pumasi.node.courier import Courier
 from pumasi.node.settings import NodeSettings, load
 from pumasi.node.sources import TableSource
-from pumasi.store.custody import FileCustodian
 from pumasi.store.db import open_db
+from pumasi.store.keyring import Keyring, open_keyring
 from pumasi.store.site import Site
 from pumasi.store.snapshot import Snapshots
 
@@ -28,13 +28,7 @@ class Node:
     courier: Courier
     cosigner: Ed25519PrivateKey
     sources: dict[str, TableSource]
-
-    def custodian(self, case: str) -> FileCustodian:
-        """This hospital's key for one permit; made at first use, gone for ever once destroyed."""
-        return FileCustodian(self.custody_path(case))
-
-    def custody_path(self, case: str) -> Path:
-        return self.home / "keys" / "permits" / f"{case}.key"
+    custody: Keyring  # one key per permit, labelled with its case
 
     def workspace(self, case: str) -> Path:
         return self.home / "workspaces" / case
@@ -55,6 +49,7 @@ def open_node(home: Path) -> Node:
         Courier(settings.hub, home / "hub.crt", hospital=settings.name, keys=keys),
         Ed25519PrivateKey.from_private_bytes(unb64((home / "keys" / "cosigner.key").read_text().strip(), 32)),
         table_sources(home, settings),
+        open_keyring(settings.custody, home=home, folder=home / "keys" / "permits", owner=settings.name),
     )
 
 

@@ -13,6 +13,8 @@ from pumasi.kernel.codes import LegalBasis
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.model import Line, MemberId, Model
 from pumasi.kernel.study import Name
+from pumasi.store import keyring
+from pumasi.store.keyring import CustodySettings
 
 TEMPLATE = """\
 # One hospital's node. Change a value, restart `pumasi node serve`, done.
@@ -49,6 +51,10 @@ deletion_grace_hours = 0
 #   what = "weekly tape of the node"
 #   until = "2026-12-31"
 
+"""
+
+TABLES = """\
+
 # One section per table that studies may ask for. Identifiers are never described and never leave the source.
 #   [tables.patients]
 #   file = "/secure/patients.csv"      # .csv or .parquet; relative to this folder, or absolute
@@ -77,12 +83,13 @@ class NodeSettings(Model):
     deletion_grace_hours: int = Field(default=0, ge=0, le=744)
     backups: list[Backup] = Field(default=[])
     tables: dict[Name, TableSettings] = Field(default={})
+    custody: CustodySettings = Field(default=CustodySettings())
 
 
 def write(home: Path, *, name: str, kind: str, hub: str, smallest_cell: int) -> None:
     """A new node.toml with this hospital's values and every other at its safest."""
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in (("name", name), ("kind", kind), ("hub", hub))}
-    (home / "node.toml").write_text(TEMPLATE.format(**quoted, smallest_cell=smallest_cell), encoding="utf-8")
+    (home / "node.toml").write_text((TEMPLATE + keyring.TEMPLATE + TABLES).format(**quoted, smallest_cell=smallest_cell), encoding="utf-8")
 
 
 def load(home: Path) -> NodeSettings:

@@ -65,22 +65,29 @@ class Keyring(Protocol):
         """The custodian of a key that is or was there; nothing is made."""
         ...
 
+    def returned(self) -> list[str]:
+        """The labels of keys that a restored backup of this machine can have brought back. A device is in no such backup."""
+        ...
+
 
 class FileKeyring:
     """One file per key below `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def holds(self, label: str) -> bool:
         return self._path(label).exists()
 
     def create(self, label: str) -> FileCustodian:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return FileCustodian.create(self._path(label))
 
     def custodian(self, label: str) -> FileCustodian:
         return FileCustodian(self._path(label))
+
+    def returned(self) -> list[str]:
+        return sorted(path.stem for path in self._folder.glob("*.key"))
 
     def _path(self, label: str) -> Path:
         return self._folder / f"{_checked(label)}.key"
@@ -100,6 +107,9 @@ class HsmKeyring:
 
     def custodian(self, label: str) -> Custodian:
         return self._hsm.custodian(self.device_label(label))
+
+    def returned(self) -> list[str]:
+        return []
 
     def device_label(self, label: str) -> str:
         return f"pumasi-{sha256(f'{self._owner}|{_checked(label)}'.encode())[:32]}"

@@ -17,7 +17,7 @@ from pumasi.node import permits
 from pumasi.node.app import Node
 from pumasi.node.workspace import vault
 from pumasi.node.workspace.extract import extract
-from pumasi.store.custody import FileCustodian, workspace_key
+from pumasi.store.custody import workspace_key
 from pumasi.store.document import Document
 from pumasi.store.site import CAME_BACK
 
@@ -54,17 +54,16 @@ class Keeper:
             sealed = self._node.courier.key_share(case)
             context = f"{case}|{self._node.settings.name}".encode()
             self._shares[case] = unseal_from(self._node.site.keys.box, sealed, context=context)
-        return workspace_key(self._node.custodian(case).evaluate(OWN_HALF), self._shares[case], commitment)
+        return workspace_key(self._node.custody.custodian(case).evaluate(OWN_HALF), self._shares[case], commitment)
 
     def open(self, case: str, here: PermitCase) -> Document:
         """Extract what the permit names into an encrypted workspace; the manifest. Begun again from the start after a crash."""
         permit = self.permit(case, here)
         assert here.event is not None  # a permit was opened from it
         refuse_if(permit.dates_refusal(self._node.site.now()))
-        path = self._node.custody_path(case)
-        if not path.exists():
-            FileCustodian.create(path)
-        pseudonyms = self._node.custodian(case).evaluate(PSEUDONYMS)
+        if not self._node.custody.holds(case):
+            self._node.custody.create(case)
+        pseudonyms = self._node.custody.custodian(case).evaluate(PSEUDONYMS)
         key = self._key(case, here.event.permit)
         found = extract(self._node.sources, permit, self._node.workspace(case), key=key, pseudonym_key=pseudonyms)
         fields = {"tables": found.tables, "objects": found.objects, "bytes": found.bytes, "ciphertext": found.sha256}
@@ -93,16 +92,16 @@ class Keeper:
 
     def sweep(self, case: str) -> bool:
         """Destroy again what a restored backup brought back of a destroyed workspace; whether there was anything."""
-        folder, key = self._node.workspace(case), self._node.custody_path(case)
-        if not (folder.exists() or key.exists()):
+        folder = self._node.workspace(case)
+        if not (folder.exists() or self._node.custody.holds(case)):
             return False
-        vault.destroy(folder, self._node.custodian(case))
+        vault.destroy(folder, self._node.custody.custodian(case))
         return True
 
     def _lost(self, case: str) -> bool:
         """Whether key and workspace stayed behind when this node was restored; written down, as destroying leaves traces of its own."""
         site, folder = self._node.site, self._node.workspace(case)
-        traces = folder.exists() or folder.with_name(f"{case}.destroyed").exists() or self._node.custody_path(case).exists()
+        traces = folder.exists() or folder.with_name(f"{case}.destroyed").exists() or self._node.custody.holds(case)
         if site.noted(CAME_BACK) is not None and not traces:
             site.note(f"lost|{case}", b"1")
         return site.noted(f"lost|{case}") is not None
@@ -126,7 +125,7 @@ class Keeper:
         site, permit = self._node.site, self.permit(case, here)
         lost = self._lost(case)
         outputs = f"output|{case}|"
-        gone = vault.destroy(self._node.workspace(case), self._node.custodian(case), held=site.count_notes(outputs))
+        gone = vault.destroy(self._node.workspace(case), self._node.custody.custodian(case), held=site.count_notes(outputs))
         self.make_unusable(case)
         site.forget(outputs)
         purged = [
