@@ -213,6 +213,21 @@ def test_the_coordinating_body_alone_revokes_a_member(live: Live) -> None:
     assert "river-hospital" not in dict(hub.hub.site.world.cosigners_at(hub.hub.site.world.entries))
 
 
+def test_a_closed_case_is_shown_under_the_keys_that_cosigned_it_whatever_changes_later(live: Live) -> None:
+    book = play()
+    hub = live(book)
+    final = book.checkpoint()
+    hub.hub.site.save_checkpoint(len(book.log), final)
+    said = len(book.log)
+    for hospital in book.cosigners:
+        book.rotate(hospital)
+    assert not any(hub.hub.site.extend(book.log[said:]))
+    hub.hub.site.save_checkpoint(len(book.log), book.checkpoint())
+    shown = hub.channel(RESEARCHER).get(f"/cases/{book.case}/bundle").content
+    verified = verify.verify(shown)
+    assert (verified.head.size, len(verified.cosigners)) == (said, 5)
+
+
 def test_a_bundle_of_the_hub_counts_the_new_cosigner_key(live: Live) -> None:
     book = play(until="destroyed")
     book.rotate(FIRST)
