@@ -141,7 +141,7 @@ def toml(study: dict[str, Any], *, sections: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(studies(), st.booleans(), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_a_study_is_read_as_it_was_written(study: dict[str, Any], sections: bool, newline: str, mark: bool) -> None:
     found = read(written(("\ufeff" if mark else "") + toml(study, sections=sections).replace("\n", newline)))
@@ -157,7 +157,7 @@ def test_a_study_is_read_as_it_was_written(study: dict[str, Any], sections: bool
             assert (read_rule.is_, read_rule.keep, read_rule.levels) == (rule["is"], rule.get("keep"), wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(studies(), st.data())
 def test_an_unknown_key_is_named_with_its_line_at_every_level(study: dict[str, Any], data: st.DataObject) -> None:
     lines = toml(study, sections=True).splitlines()
@@ -180,7 +180,7 @@ scalars = st.one_of(
 anything = st.one_of(scalars, st.dictionaries(plain, scalars, max_size=2))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(studies().filter(lambda study: study["analysis"]), st.data())
 def test_a_value_of_any_other_type_anywhere_ends_in_sentences(study: dict[str, Any], data: st.DataObject) -> None:
     """Never in a traceback; and if it is read all the same, it was a value that fits."""

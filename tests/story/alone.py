@@ -19,8 +19,8 @@ def children() -> dict[int, str]:
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            state, parent = (path / "stat").read_text().rpartition(")")[2].split()[:2]
-            command = (path / "cmdline").read_text().replace("\0", " ")
+            state, parent = (path / "stat").read_bytes().decode(errors="replace").rpartition(")")[2].split()[:2]
+            command = (path / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
         except OSError:
             continue
         if int(parent) == os.getpid() and state != "Z":

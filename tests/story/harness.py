@@ -54,6 +54,7 @@ def run_alone(folder: Path, *arguments: str, seconds: float = PATIENCE) -> Ended
     left = folder / "left.json"
     command = [sys.executable, "-I", "-S", str(ALONE), str(left), *pumasi(*arguments)]
     done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=seconds)
+    assert left.exists(), done.stderr
     files = [str(path.relative_to(folder)) for path in (folder / "tmp").rglob("*")]
     return Ended(done.returncode, done.stdout, done.stderr, json.loads(left.read_text()), files)
 
@@ -223,7 +224,7 @@ def _gone(pid: int) -> bool:
 
 def alive(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_bytes().decode(errors="replace").rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,14 @@ def test_bad_input_ends_in_a_sentence(what: str, tmp_path: Path) -> None:
     assert not [word for word in words if word not in ended.err], ended.err
     assert not (tmp_path / "runs").exists() and not (tmp_path / "outcome.json").exists()
     assert "2  found" not in ended.out, "bad input must end the story before any process starts"
+
+
+def test_a_process_that_stays_would_be_seen(tmp_path: Path) -> None:
+    """What the other tests here rest on: whoever outlives its command is found, also with a session of its own."""
+    left = tmp_path / "left.json"
+    command = [sys.executable, "-I", "-S", str(harness.ALONE), str(left), "sh", "-c", "setsid sleep 77 & exit 3"]
+    assert subprocess.run(command, check=False).returncode == 3
+    assert json.loads(left.read_text()) == ["sleep 77 "]
 
 
 def test_no_study_file(tmp_path: Path) -> None:

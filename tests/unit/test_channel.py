@@ -29,28 +29,35 @@ def home(folder: Path, name: str = "other") -> Path:
 
 
 @contextmanager
-def answering(folder: Path, raw: bytes, *, host: str = "127.0.0.1", port: int = 0, tls: bool = True) -> Iterator[int]:
-    """A TLS server with the certificate of `folder` that answers one request with these bytes."""
+def answering(
+    folder: Path, raw: bytes, *, host: str = "127.0.0.1", port: int = 0, tls: bool = True
+) -> Iterator[tuple[int, threading.Semaphore]]:
+    """A TLS server with the certificate of `folder` that answers every request with these bytes, and counts."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "hub.crt", folder / "keys" / "tls.key")
     listener = socket.create_server((host, port))
-    listener.settimeout(10)
+    listener.settimeout(0.05)
+    done = threading.Event()
 
     def serve() -> None:
-        with suppress(OSError):  # the client hung up, as it should
-            plain, _ = listener.accept()
-            with context.wrap_socket(plain, server_side=True) if tls else plain as connection:
-                connection.settimeout(5)
-                connection.recv(65536)
-                connection.sendall(raw)
+        while not done.is_set():
+            with suppress(OSError):  # nobody yet; or the client hung up, as it should
+                plain, _ = listener.accept()
+                with context.wrap_socket(plain, server_side=True) if tls else plain as connection:
+                    connection.settimeout(5)
+                    connection.recv(65536)
+                    connection.sendall(raw)
+                    served.release()
 
+    served = threading.Semaphore(0)
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
-        yield listener.getsockname()[1]
+        yield listener.getsockname()[1], served
     finally:
-        listener.close()
+        done.set()
         thread.join(timeout=10)
+        listener.close()
 
 
 def channel(port: int, certificate: Path, *, patience: float = 0.3) -> Channel:
@@ -66,14 +73,14 @@ def ok(body: bytes = b"{}", status: str = "200 OK") -> bytes:
 
 def test_a_server_with_another_certificate_is_refused_at_once(https: Server, tmp_path: Path) -> None:
     other = home(tmp_path)
-    with answering(other, ok()) as port:
+    with answering(other, ok()) as (port, _):
         pinned = channel(port, https.certificate, patience=30)
         started = time.monotonic()
         with pytest.raises(Tampered, match="does not have the certificate that is pinned here"):
             pinned.get("/members")
         assert time.monotonic() - started < 5
         pinned.close()
-    with answering(other, ok()) as port:
+    with answering(other, ok()) as (port, _):
         theirs = channel(port, other / "hub.crt")
         assert theirs.get("/members").json() == {}
         theirs.close()
@@ -81,7 +88,7 @@ def test_a_server_with_another_certificate_is_refused_at_once(https: Server, tmp
 
 def test_the_pinned_certificate_at_another_address_is_refused(tmp_path: Path) -> None:
     folder = home(tmp_path)
-    with answering(folder, ok(), host="127.0.0.2") as port:
+    with answering(folder, ok(), host="127.0.0.2") as (port, _):
         elsewhere = Channel(f"https://127.0.0.2:{port}", folder / "hub.crt", author="x", keys=Keys.new(), patience=30)
         with pytest.raises(Tampered, match="and the address"):
             elsewhere.get("/members")
@@ -97,7 +104,7 @@ def test_an_address_without_tls_is_no_address(https: Server) -> None:
 
 
 def test_a_server_without_tls_gets_no_request(https: Server, tmp_path: Path) -> None:
-    with answering(home(tmp_path), ok(), tls=False) as port:
+    with answering(home(tmp_path), ok(), tls=False) as (port, _):
         pinned = channel(port, https.certificate, patience=0)
         with pytest.raises(PumasiError):
             pinned.post("/events", b"secret")
@@ -144,12 +151,12 @@ def test_a_hub_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
 
 def test_a_hub_that_is_killed_in_the_middle_is_asked_again(tmp_path: Path) -> None:
     killed = home(tmp_path)
-    with answering(killed, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf") as port:
+    with answering(killed, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf") as (port, served):
         again = channel(port, killed / "hub.crt", patience=20)
         found: list[bytes] = []
         asking = threading.Thread(target=lambda: found.append(again.put("/documents/x", b"data").content))
         asking.start()
-        time.sleep(0.3)
+        assert served.acquire(timeout=15)
     with answering(killed, ok(b"whole"), port=port):
         asking.join(timeout=15)
     assert found == [b"whole"]
@@ -184,7 +191,7 @@ def test_closing_ends_the_waiting(https: Server) -> None:
 )
 def test_each_status_is_one_of_our_errors_with_all_its_reasons(tmp_path: Path, status: str, kind: type[PumasiError]) -> None:
     folder = home(tmp_path)
-    with answering(folder, ok('{"reasons": ["하나", "two"]}'.encode(), status)) as port:
+    with answering(folder, ok('{"reasons": ["하나", "two"]}'.encode(), status)) as (port, _):
         asking = channel(port, folder / "hub.crt")
         with pytest.raises(PumasiError) as raised:
             asking.get("/x")
@@ -195,7 +202,7 @@ def test_each_status_is_one_of_our_errors_with_all_its_reasons(tmp_path: Path, s
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"reasons": 5}', b'{"detail": "x"}', b"\xff"])
 def test_an_error_without_reasons_says_where_to_look(tmp_path: Path, body: bytes) -> None:
     folder = home(tmp_path)
-    with answering(folder, ok(body, "500 Internal Server Error")) as port:
+    with answering(folder, ok(body, "500 Internal Server Error")) as (port, _):
         asking = channel(port, folder / "hub.crt")
         with pytest.raises(PumasiError, match="status 500; its log says why"):
             asking.get("/x")

@@ -52,13 +52,20 @@ def demo_stop(record: Annotated[Path, typer.Argument(help="The system.json of a 
     import time
 
     system = json.loads(record.read_text(encoding="utf-8"))
-    for process in reversed(system["processes"]):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process["pid"], signal.SIGTERM)
-    time.sleep(2)
-    for process in system["processes"]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process["pid"], signal.SIGKILL)
+    ours = [process["pid"] for process in reversed(system["processes"]) if _is_ours(process["pid"], process["command"])]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in ours:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        time.sleep(2 if number == signal.SIGTERM else 0)
     shutil.rmtree(system["folder"], ignore_errors=True)
     record.unlink()
     typer.echo("Stopped and removed.")
+
+
+def _is_ours(pid: int, command: list[str]) -> bool:
+    """Whether this process is still the one that was started: its number may belong to somebody else by now."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:-1] == [part.encode() for part in command[1:]]
+    except OSError:
+        return False

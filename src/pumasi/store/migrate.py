@@ -1,8 +1,8 @@
 """How a database of an earlier version becomes one of this version: at start, in one transaction, with a copy of the file first.
 
 A database says in `PRAGMA user_version` which migrations it has had. A migration is a number and SQL: readable, and final once
-released. The copy stands beside the database as `<name>.before-<number>`, synced before anything changes, and is never replaced. One
-that failed half-way changed nothing; the next start tries again.
+released. The copy stands beside the database as `<name>.before-<number>`, synced before anything changes. A migration that failed
+half-way changed nothing; the next start tries again.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def migrate(engine: Engine, schema: MetaData, migrations: Sequence[Migration], *
         raise Invalid(
             f"{path} was written by a newer version of Pumasi (database version {found}, this one knows {newest}); install that version"
         )
-    if not empty:
-        copy(path, path.with_name(f"{path.name}.before-{newest}"))
-    with engine.begin() as db:
+    with engine.begin() as db:  # nobody else writes from here on, and whoever waited for it finds the work done
+        found = version(db)
         if _is_empty(db):
             schema.create_all(db)
-        for migration in migrations:
-            if not empty and migration.number > version(db):  # asked again: another process may have been faster
+        elif found < newest:
+            copy(path, path.with_name(f"{path.name}.before-{newest}"))
+            for migration in migrations[found:]:
                 _apply(db, migration, path)
         db.exec_driver_sql(f"PRAGMA user_version = {newest:d}")
 
@@ -75,9 +75,7 @@ def _is_empty(db: Connection) -> bool:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A consistent copy of a database that may be in use, whole or not there; an older copy of that name is kept instead."""
-    if target.exists():
-        return
+    """A consistent copy of a database that may be in use, whole or not there."""
     new = target.with_name(f"{target.name}.new-{os.getpid()}")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)

@@ -129,6 +129,8 @@ class Snapshots:
             mac, _, rest = (self._folder / "head").read_bytes().partition(b"\n")
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise Tampered(f"the snapshot cannot be read ({error.strerror})") from error
         if not hmac.compare_digest(mac, self._mac(rest)):
             raise Tampered("the snapshot was changed, or another party made it")
         first, _, world = rest.partition(b"\n")
@@ -146,8 +148,8 @@ class Snapshots:
         try:
             with self._path(number).open("rb") as file:
                 file.readinto(nodes)  # what follows was being appended when the process was killed, and is not counted
-        except FileNotFoundError:
-            raise Tampered("a file of the snapshot is missing") from None
+        except OSError as error:
+            raise Tampered(f"a file of the snapshot cannot be read ({error.strerror})") from error
         digest = hashlib.sha256(nodes)
         if digest.hexdigest() != head["levels"][number]:
             raise Tampered("the snapshot's tree was changed or torn")
