@@ -55,11 +55,11 @@ def _part(folder: str, part: int) -> dict[str, Tally]:
 def _lies(folder: Path) -> list[Row]:
     with CONTEXT.Pool(PARTS) as pool:
         parts = pool.starmap(_part, [(str(folder), part) for part in range(PARTS)])
+    believed = [f"{name}: {lie}" for part in parts for name in CLASSES for lie in part[name].believed]
+    assert not believed, believed
     found = []
     for name in CLASSES:
         tried, detected = sum(part[name].tried for part in parts), sum(part[name].detected for part in parts)
-        believed = [lie for part in parts for lie in part[name].believed]
-        assert not believed, f"{name}: {believed}"
         reasons = sum((part[name].reasons for part in parts), Counter[str]())
         found.append(_row(f"{name}: “{reasons.most_common(1)[0][0]}”", "found of told", detected, tried))
     return found

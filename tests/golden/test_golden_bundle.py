@@ -34,3 +34,14 @@ def test_the_first_bundle_changed_by_one_byte_does_not(tmp_path: Path) -> None:
     for position in range(100, len(data), len(data) // 20):
         (tmp_path / "bundle.json").write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         assert verify.main([str(tmp_path / "bundle.json")]) == 1
+
+
+# Deletion in two steps with a certificate of each side, keys that were rotated and revoked.
+TWO_STEPS, TWO_STEPS_POLICY = HERE / "bundle-two-steps.json", HERE / "bundle-two-steps.policy"
+
+
+def test_the_bundle_with_two_certificates_is_the_one_that_was_kept_and_verifies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert hashlib.sha256(TWO_STEPS.read_bytes()).hexdigest() == "39f01d1f8217273e7760c51d43c378d067a4a9ba708f3dce9ba024178075e9ec"
+    assert verify.main([str(TWO_STEPS), "--policy", str(TWO_STEPS_POLICY)]) == 0
+    out = capsys.readouterr().out
+    assert "The case is complete" in out and "so did the coordinating body with its share" in out

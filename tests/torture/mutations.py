@@ -185,9 +185,8 @@ def _invented(scene: Scene, chance: Random) -> bytes:
 
 
 def insert_log(scene: Scene, chance: Random) -> list[str]:
-    at = chance.randrange(scene.start, len(scene.log) + 1)
-    log = [*scene.log[:at], _invented(scene, chance), *scene.log[at:]]
-    return scene.judge_log(log)
+    at = _place(scene, chance)  # behind the last entry a newcomer would be no lie
+    return scene.judge_log([*scene.log[:at], _invented(scene, chance), *scene.log[at:]])
 
 
 def insert_bundle(scene: Scene, chance: Random) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pumasi.hub import governance
+from pumasi.hub import cases, governance
 from pumasi.kernel import event as ev
 from pumasi.kernel.certificate import UNPROVABLE, CertificateV2
 from pumasi.kernel.envelope import canonical, open_signed
@@ -401,10 +401,8 @@ def test_a_case_is_closed_with_certificates_of_both_sides_that_an_auditor_can_re
     hospital.tidy()
     site = hospital.hub.hub.site
     assert site.world.is_closed(hospital.case)
-    from pumasi.hub.app import _bundle
-
     hospital.hub.hub.log.publish()
-    data = _bundle(hospital.hub.hub, hospital.case, hospital.hub.hub.log.newest() or "")
+    data = cases.bundle_of(hospital.hub.hub.log, hospital.case, hospital.hub.hub.log.newest() or "")
     facts = certificates.facts(data, FIRST)
     assert (facts["status"], facts["complete"]) == ("TWO-SIDED", True)
     assert facts["sides"]["hospital"]["failures"] == facts["sides"]["coordinator"]["failures"] == 8

@@ -21,7 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
-from pumasi.hub import deletion, governance, papers
+from pumasi.hub import cases, deletion, governance, papers
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.publisher import Publisher
@@ -34,7 +34,7 @@ from pumasi.kernel.envelope import Keys, b64, unb64
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered, refuse_if
 from pumasi.kernel.event import CONSORTIUM
 from pumasi.kernel.model import RandomId
-from pumasi.ledger import bundle, note
+from pumasi.ledger import note
 from pumasi.store.db import open_db
 from pumasi.store.document import Document
 from pumasi.store.keyring import open_keyring
@@ -332,27 +332,15 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
 
     @app.get("/cases/{case}/bundle")
     def case_bundle(case: str, caller: Signed, covering: Index = 0) -> Response:
-        checkpoint = hub.log.final(covering)
+        checkpoint = cases.checkpoint(hub.log, case, covering=covering)
         if checkpoint is None:
             raise NotFound("no checkpoint over this case has a quorum of cosignatures yet; ask again in a moment")
-        return Response(_bundle(hub, case, checkpoint), media_type="application/json")
+        return Response(cases.bundle_of(hub.log, case, checkpoint), media_type="application/json")
 
     @app.get("/cases/{case}/share")
     def share(case: str, caller: Signed) -> dict[str, str]:
         """The coordinator's half of a workspace key, sealed to the hospital's node, while its permit is in force."""
         return {"sealed": b64(hub.shares.sealed(case, caller.id))}
-
-
-def _bundle(hub: Hub, case: str, checkpoint: str) -> bytes:
-    entries, documents = bundle.select(case, hub.site.entries(0, note.parse_checkpoint(checkpoint).size))
-    opened = {commitment: hub.site.document(commitment) for commitment in documents}
-    return bundle.build(
-        case,
-        entries=entries,
-        checkpoint=checkpoint,
-        tree=hub.site.tree,
-        documents={commitment: {"salt": document.salt, "body": document.body} for commitment, document in opened.items()},
-    )
 
 
 def _mailbox_routes(app: FastAPI, hub: Hub) -> None:

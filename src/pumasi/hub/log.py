@@ -20,6 +20,7 @@ from pumasi.store.site import Receipt, Site
 GATHER_SHARE = 0.005  # seconds per node
 CHECKPOINT_SHARE = 0.02  # seconds per cosigner
 
+FEW = 200  # checkpoints that are looked at for one that is final
 KEPT = 64  # recent checkpoints that may still gather cosignatures
 
 
@@ -120,11 +121,13 @@ class Sequencer:
 
     def _judge(self, size: int) -> None:
         """Note it when the cosignatures of this checkpoint, each verified when it came, are the quorum."""
-        text = self._notes[size]
-        lines = note.parse_checkpoint(text).lines
-        cosigned = sum(any(line.is_by(vkey) for line in lines) for vkey in self.cosigners(size))
-        if not self._policy.satisfied(text) if self._policy else cosigned >= self.quorum() > 0:
+        if self._reaches_quorum(size, self._notes[size]):
             self._final.add(size)
+
+    def _reaches_quorum(self, size: int, text: str) -> bool:
+        lines, cosigners = note.parse_checkpoint(text).lines, self.cosigners(size)
+        cosigned = sum(any(line.is_by(vkey) for line in lines) for vkey in cosigners)
+        return not self._policy.satisfied(text) if self._policy else cosigned > len(cosigners) // 2
 
     def cosigners(self, size: int | None = None) -> list[note.VKey]:
         """The key of every member that cosigns, as it counts under a head of this size (None: of the whole log)."""
@@ -143,6 +146,14 @@ class Sequencer:
             if size >= covering and (size in self._final or not witnessed):
                 return self._notes[size]
         return None
+
+    def first_final(self, covering: int) -> str | None:
+        """The oldest checkpoint over at least `covering` entries that is final: a closed case is shown under keys that it knows itself."""
+        for size in self.site.checkpoint_sizes(covering, FEW):
+            text = self.site.checkpoint(size)
+            if text is not None and self._reaches_quorum(size, text):
+                return text
+        return self.final(covering)
 
     def policy(self) -> str:
         """The C2SP tlog-policy that a verifier can pin: the hub's own file, or this log with a majority of its cosigners."""

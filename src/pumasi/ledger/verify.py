@@ -783,14 +783,13 @@ class History:
         person, member = self.people.get(subject), self.members.get(subject)
         own = person is not None and person.member == event["author"]
         other = member is not None and event["author"] == self.founded["author"] != subject
-        party = person or member
+        party = person or member or Party("nobody's", "", "")
         need(
             self.in_consortium(event),
             (own or other, "a member revokes the keys of its own people, the coordinating body those of other members"),
-            (party is None or party.key != "", "the key is revoked already"),
+            (party.key != "", "the key is revoked already"),
         )
-        if party is not None:
-            party.key, party.former, party.cosigner, party.admitted = "", [], None, False
+        party.key, party.former, party.cosigner, party.admitted = "", [], None, False
 
     def is_new(self, name: str) -> bool:
         """Whether this name may be introduced: nobody has it, or its key was revoked."""

@@ -324,6 +324,12 @@ class Site:
                 query.where(checkpoints.c.size == size) if size is not None else query.order_by(checkpoints.c.size.desc()).limit(1)
             ).scalar()
 
+    def checkpoint_sizes(self, least: int, most: int) -> list[int]:
+        """The sizes of the `most` oldest checkpoints over at least `least` entries."""
+        with self._reader.connect() as db:
+            query = select(checkpoints.c.size).where(checkpoints.c.size >= least).order_by(checkpoints.c.size).limit(most)
+            return list(db.execute(query).scalars())
+
     def keep(self, document: Document) -> None:
         with self.engine.begin() as db:
             keep_document(db, document)
