@@ -269,7 +269,7 @@ def test_the_study_in_the_documentation_is_one() -> None:
         ('by = ["aspirin", "conscious"]', 'by = ["aspirin", "aspirin"]', 19, "'by' names columns, each once"),
         ('by = ["aspirin", "conscious"]', "by = [1]", 19, "'by' names columns"),
         ('by = ["aspirin", "conscious"]', 'by = ["aspirin", "conscious", "death14"]', 19, "a table counts by one or two columns"),
-        ('by = ["aspirin", "conscious"]', 'by = ["height"]', 19, "'height' is not a column that the study may use in 'patients'; there are"),
+        ('by = ["aspirin", "conscious"]', 'by = ["height"]', 19, "'height' is not a column that the study may use in 'patients'"),
         ('by = ["aspirin", "conscious"]', 'by = ["name"]', 19, "'name' is not a column that the study may use"),
         ('by = ["aspirin", "conscious"]', 'by = ["patient_no"]', 19, "'patient_no' is not a column"),
         ('name = "baseline"', 'name = "who was treated"', None, "two analyses are called 'who was treated'"),
