@@ -43,25 +43,6 @@ def signed(hub: LiveHub, author: str, method: str, target: str, body: bytes = b"
     return hub.plain().request(method, target, content=body, headers={request.HEADER: header})
 
 
-SIGNED_ROUTES = [
-    ("POST", "/admissions"),
-    ("POST", "/revocations"),
-    ("POST", f"/cases/{'0' * 32}/reversals"),
-    ("PUT", f"/documents/{'0' * 64}"),
-    ("GET", f"/documents/{'0' * 64}"),
-    ("GET", "/catalogue"),
-    ("GET", "/inbox"),
-    ("GET", "/members"),
-    ("GET", "/chains/consortium"),
-    ("GET", f"/cases/{'0' * 32}"),
-    ("GET", f"/cases/{'0' * 32}/bundle"),
-    ("GET", f"/cases/{'0' * 32}/share"),
-    ("PUT", f"/jobs/{'0' * 32}/q0r1"),
-    ("GET", f"/jobs/{'0' * 32}/q0r1"),
-    ("DELETE", f"/jobs/{'0' * 32}"),
-    ("PUT", "/gossip"),
-    ("PUT", "/recovery"),
-]
 PUBLIC = {
     ("GET", "/"), ("GET", "/log"), ("GET", "/checkpoint"), ("GET", "/policy"), ("GET", "/gossip"), ("GET", "/openapi.json"),
     ("POST", "/events"), ("POST", "/cosignatures/{size}"),
