@@ -203,12 +203,13 @@ def test_a_permit_whose_workspace_stayed_behind_ends_and_its_certificate_says_wh
     show(hub, hub.book.checkpoint(cosigners=[]), *OTHERS[:2])
     agent.follow()
     case = node.site.world.cases[hub.book.case]
-    agent.end_permit(hub.book.case, case, case.permits[NAME])
+    agent.end_permits()
     agent.send_recorded()
     permit = hub.hub.site.world.cases[hub.book.case].permits[NAME]
-    assert (permit.state, permit.ended) == ("ended", "lost")
+    assert (permit.state, permit.ended) == ("destroyed", "lost")
     certificate = agent.keeper.destroy(hub.book.case, case, permit).body["body"]
-    assert certificate["method"].startswith("this node was restored from a backup") and certificate["objects"] == 0
+    assert certificate["method"].startswith("this node was restored from a backup")
+    assert certificate["objects"] == 1 and certificate["purged"][0]["removed"] == 0  # what the manifest names, and what was found here
     assert agent.keeper.destroy(hub.book.case, case, permit).body["body"]["method"] == certificate["method"]  # after a crash as well
 
 
