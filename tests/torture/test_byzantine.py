@@ -117,13 +117,22 @@ class Attack(RuleBasedStateMachine):
         head = self.world.sign(self._history(other)[: base + size])
         self.world.tell(listener, self._history(number)[listener.size : base + upto], head)
 
-    @rule(number=st.integers(0, 5))
-    def publish(self, number: int) -> None:
-        """Behave well towards everybody, with one history."""
+    @rule(number=st.integers(0, 5), other=st.none() | st.integers(0, 5))
+    def publish(self, number: int, other: int | None) -> None:
+        """Tell everybody one history, under its own head or under that of another."""
         history = self._history(number)
-        head = self.world.sign(history)
+        head = self.world.sign(self._history(number if other is None else other))
         for listener in self.world.honest:
             self.world.tell(listener, history[listener.size :], head)
+
+    @rule(first=st.integers(0, MANY - 1), second=st.integers(0, MANY - 1), third=st.integers(0, MANY - 1))
+    def rewind(self, first: int, second: int, third: int) -> None:
+        """Go back to the beginning and on with another history that is longer by one; everybody is told what is behind their copy."""
+        base, items = self.world.base, [self.world.newcomers[item] for item in dict.fromkeys((first, second, third))]
+        for history in ([*base, *items[:1]], [*base, *items[1:]]):
+            head = self.world.sign(history)
+            for listener in self.world.honest:
+                self.world.tell(listener, history[listener.size :], head)
 
     @rule(who=st.integers(0, 9))
     def restart(self, who: int) -> None:
