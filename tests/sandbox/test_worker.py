@@ -57,7 +57,7 @@ def test_a_share_from_the_sandbox_equals_one_computed_here(loaded: Worker) -> No
 def test_a_worker_stays_warm_and_a_second_table_replaces_the_first(loaded: Worker) -> None:
     before = [loaded.local("table", TABLE, COUNT).tolist() for _ in range(50)]
     loaded.load(PERSONS[:1], [Column(name="sex", numbers=None, codes=SEX.codes[:1] if SEX.codes is not None else None, levels=("f", "m"))])
-    assert {tuple(share) for share in before} == {(3.0, 0.0, 1.0, 2.0)}
+    assert {tuple(share) for share in before} == {(3.0, 1.0, 0.0, 1.0, 2.0)}
     assert loaded.local("table", TABLE, COUNT).tolist() == [1.0, 0.0, 1.0, 0.0]
 
 
@@ -191,7 +191,7 @@ def test_a_bubblewrap_that_cannot_be_executed_is_refused(monkeypatch: pytest.Mon
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only the worker of the host's root is another user than its node")
 def test_an_installation_that_the_worker_cannot_read_is_refused(worker: Worker, tmp_path: Path) -> None:
-    shutil.copytree(Path(pumasi.__file__).parent, tmp_path / "pumasi")
+    shutil.copytree(Path(pumasi.__file__).parent, tmp_path / "pumasi", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "pumasi/analysis/methods.py").chmod(0o600)
     code = "from pumasi.node.jobs.sandbox import start\ntry: start()\nexcept Exception as error: print(type(error).__name__, error)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
@@ -239,7 +239,7 @@ def test_kill_9_of_the_owner_ends_its_workers(mode: str, command: list[str]) -> 
 
 def _check_what_the_host_sees(seen: dict[str, Any], *, mode: str) -> None:
     """Two workers at once, each right, in own namespaces, without capabilities, behind two filters; as root, under uids that differ."""
-    assert seen["shares"] == [[3.0, 0.0, 1.0, 2.0]] * 2
+    assert seen["shares"] == [[3.0, 0.0, 0.0, 1.0, 2.0]] * 2
     users = set()
     for inside, processes in zip(seen["inside"], seen["processes"], strict=True):
         assert len(processes) == 3  # bubblewrap outside, its first process inside, the worker
