@@ -58,6 +58,7 @@ def open_db(path: Path, *, schema: MetaData = metadata, migrations: Sequence[Mig
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # what is erased leaves no bytes in unused pages
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
