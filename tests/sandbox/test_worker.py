@@ -58,7 +58,7 @@ def test_a_worker_stays_warm_and_a_second_table_replaces_the_first(loaded: Worke
     before = [loaded.local("table", TABLE, COUNT).tolist() for _ in range(50)]
     loaded.load(PERSONS[:1], [Column(name="sex", numbers=None, codes=SEX.codes[:1] if SEX.codes is not None else None, levels=("f", "m"))])
     assert {tuple(share) for share in before} == {(3.0, 1.0, 0.0, 1.0, 2.0)}
-    assert loaded.local("table", TABLE, COUNT).tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert loaded.local("table", TABLE, COUNT).tolist() == [1.0, 0.0, 0.0, 1.0, 0.0]
 
 
 def test_refusals_come_with_their_reasons_and_leave_the_worker_alive(worker: Worker) -> None:

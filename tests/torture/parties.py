@@ -34,6 +34,7 @@ from pumasi.node.courier import Courier, News
 from pumasi.node.outgoing import SignedEvent
 from pumasi.store.db import open_db, outbox
 from pumasi.store.document import Document
+from pumasi.store.keyring import FileKeyring
 from pumasi.store.site import Site
 from pumasi.store.snapshot import Snapshots
 from tests.casebook import COORDINATOR, ORIGIN
@@ -85,7 +86,7 @@ def open_agent(home: Path, book: Stream, who: str, courier: Courier, *, synchron
     if not (home / "node.toml").exists():
         node_settings.write(home, name=who, kind="hospital", hub="https://hub.example", smallest_cell=10)
     site = open_site(home, book, who, synchronous=synchronous)
-    return Agent(Node(home, node_settings.load(home), site, courier, book.cosigner_key(who), {}))
+    return Agent(Node(home, node_settings.load(home), site, courier, book.cosigner_key(who), {}, FileKeyring(home / "keys" / "permits")))
 
 
 # --- the hub ---------------------------------------------------------------------------------------------------------
