@@ -80,10 +80,14 @@ def test_the_bundle_proves_the_case(kept: Kept, outcome: dict[str, Any], tmp_pat
 def test_certificates_say_what_was_destroyed(outcome: dict[str, Any]) -> None:
     bundle = json.loads(Path(outcome["bundle"]).read_text(encoding="utf-8"))
     found = [document["body"] for document in bundle["documents"].values()]
-    certificates = {body["body"]["hospital"]: body["body"] for body in found if "attempts" in body.get("body", {})}
-    assert sorted(certificates) == sorted(permit["hospital"] for permit in outcome["permits"])
+    signed = [body["body"] for body in found if "attempts" in body.get("body", {})]
+    certificates = {body["hospital"]: body for body in signed if "purged" in body}
+    shares = {body["hospital"]: body for body in signed if "purged" not in body}
+    assert sorted(certificates) == sorted(shares) == sorted(permit["hospital"] for permit in outcome["permits"])
+    assert all(certificate["attempts"] == certificate["failures"] > 0 for certificate in signed)
     for certificate in certificates.values():
-        assert certificate["attempts"] == certificate["failures"] > 0 and certificate["residual"] == 0
+        assert [purge["what"] for purge in certificate["purged"]] == ["workspace", "scratch", "held-outputs"]
+        assert all(purge["residual"] == 0 for purge in certificate["purged"])
         assert certificate["objects"] == 1 and certificate["bytes"] > 0 and certificate["not_covered"]
         assert certificate["released"] == [outcome["releases"][0]["sha256"]]
 
