@@ -101,17 +101,12 @@ def backup(
     keep: Annotated[int | None, typer.Option(min=1, help="In a folder: remove all but this many of the newest.")] = None,
 ) -> None:
     """Back up log, documents and settings, also while serving. No key of a permit is ever in it."""
-    from datetime import UTC, datetime
-
     from pumasi.hub.settings import load
-    from pumasi.store import backup as store
+    from pumasi.store.archive import archive
+    from pumasi.store.backup import HUB
 
-    now, name = datetime.now(UTC), load(home).name
-    passphrase = store.passphrase_from(passphrase_file, _new_passphrase) if with_keys else None
-    file = store.place(to, "hub", now)
-    typer.echo(store.told(store.back_up(home, store.HUB, file, name=name, now=now, passphrase=passphrase), file))
-    if keep is not None and to.is_dir():
-        store.thin(to, "hub", keep=keep)
+    name = load(home).name
+    typer.echo(archive(home, HUB, name=name, to=to, keys=with_keys, passphrase_file=passphrase_file, keep=keep, ask=_new_passphrase))
 
 
 def _new_passphrase() -> str:
@@ -126,17 +121,12 @@ def restore(
     passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
 ) -> None:
     """Make a hub from its backup. It asks the hospitals for what came later before it goes on."""
-    from datetime import UTC, datetime
-
-    from pumasi.store import backup as store
+    from pumasi.store.archive import revive
+    from pumasi.store.backup import HUB
 
     ask = lambda: str(typer.prompt("Passphrase for the keys", hide_input=True))  # noqa: E731
-    passphrase = store.passphrase_from(passphrase_file, ask) if with_keys else None
-    manifest = store.restore(home, store.HUB, source, now=datetime.now(UTC), passphrase=passphrase)
-    typer.echo(f"{manifest.name} as of {manifest.made_at}, with {manifest.size} entries of the log, is at {home}.")
-    for path in store.missing_keys(home, store.HUB):
-        typer.echo(f"Still missing: {home / path}, from where you keep your keys (mode 0600).")
-    typer.echo("Make sure that the hub it was made from is off, for ever; then `pumasi hub serve`.")
+    for line in revive(home, HUB, source, keys=with_keys, passphrase_file=passphrase_file, ask=ask):
+        typer.echo(line)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from pydantic import Field
@@ -10,6 +9,7 @@ from pydantic import Field
 from pumasi.kernel.certificate import Backup
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.model import Line, MemberId, Model
+from pumasi.store import settingsfile
 from pumasi.store.keyring import CustodySettings
 
 TEMPLATE = """\
@@ -66,11 +66,4 @@ def load(home: Path) -> HubSettings:
     path = home / "hub.toml"
     if not path.is_file():
         raise Invalid(f"{home} is no hub: it has no hub.toml; make one with `pumasi hub init --home {home}`")
-    try:
-        return HubSettings.read(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except UnicodeDecodeError as error:
-        raise Invalid(f"{path} is not UTF-8 text; save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise Invalid(f"{path} is not valid TOML: {error}") from error
-    except Invalid as error:
-        raise Invalid(*(f"{path}: {reason}" for reason in error.reasons)) from error
+    return settingsfile.read(path, HubSettings)

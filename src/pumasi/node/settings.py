@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 
 from pydantic import Field
@@ -13,7 +12,7 @@ from pumasi.kernel.codes import LegalBasis
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.model import Line, MemberId, Model
 from pumasi.kernel.study import Name
-from pumasi.store import keyring
+from pumasi.store import keyring, settingsfile
 from pumasi.store.keyring import CustodySettings
 
 TEMPLATE = """\
@@ -97,11 +96,4 @@ def load(home: Path) -> NodeSettings:
     path = home / "node.toml"
     if not path.is_file():
         raise Invalid(f"{home} is no node: it has no node.toml; make one with `pumasi node init --home {home}`")
-    try:
-        return NodeSettings.read(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except UnicodeDecodeError as error:
-        raise Invalid(f"{path} is not UTF-8 text; save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise Invalid(f"{path} is not valid TOML: {error}") from error
-    except Invalid as error:
-        raise Invalid(*(f"{path}: {reason}" for reason in error.reasons)) from error
+    return settingsfile.read(path, NodeSettings)
