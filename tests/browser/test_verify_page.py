@@ -17,8 +17,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from pumasi.kernel.envelope import fingerprint
 from pumasi.ledger import verify
-from pumasi.web import verify_files
 from tests.browser.conftest import FOLDER, Open
+from tests.browser.page_files import page_files
 from tests.casebook import ORIGIN, RESEARCHER, Casebook, play
 
 WHOLE = play()
@@ -207,7 +207,7 @@ def served(files: dict[str, bytes]) -> Iterator[str]:
 
 
 def test_served_by_a_hub_it_asks_for_its_own_files_and_for_nothing_more(browser: Browser) -> None:
-    files = verify_files()
+    files = page_files()
     with served(files) as address:
         page = browser.new_page(locale="en-GB")
         asked: list[str] = []
@@ -257,7 +257,7 @@ def test_the_content_security_policy_holds(browser: Browser, how: str) -> None:
 
 def test_pages_outside_know_no_other_names() -> None:
     """Every file that the page names is there, and every file is named."""
-    files = verify_files()
+    files = page_files()
     html = files["index.html"].decode()
     named = set(re.findall(r'(?:src|href)="([^"#]+)"', html))
     assert named == set(files) - {"index.html"}

@@ -7,12 +7,12 @@ from itertools import count
 
 from playwright.sync_api import Page
 
-from pumasi.web import verify_files
+from tests.browser.page_files import page_files
 
 
 def said() -> set[str]:
     """Every English sentence in the code and in the page, with {0}, {1} … for what differs."""
-    files = {name: data.decode() for name, data in verify_files().items()}
+    files = {name: data.decode() for name, data in page_files().items()}
     templates = [template for name, text in files.items() if name.endswith(".js") for template in re.findall(r"say`([^`]*)`", text)]
     sentences = {re.sub(r"\s*\n\s*", " ", numbered(template)) for template in templates}
     return sentences | set(re.findall(r"<[^>]* data-say>([^<]+)<", files["index.html"]))
