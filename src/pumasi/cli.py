@@ -11,12 +11,21 @@ from typing import Annotated
 import typer
 
 from pumasi.client import cli as client_cli
+from pumasi.deid import cli as deid_cli
 from pumasi.demo import cli as demo_cli
 from pumasi.hub import cli as hub_cli
 from pumasi.kernel.errors import Invalid, PumasiError
 from pumasi.node import cli as node_cli
 
-EXTRAS = {"duckdb": "node", "sqlalchemy": "node or hub", "fastapi": "hub", "uvicorn": "hub", "scipy": "node"}
+EXTRAS = {
+    "duckdb": "node or deid",
+    "sqlalchemy": "node or hub",
+    "fastapi": "hub",
+    "uvicorn": "hub",
+    "scipy": "node or deid",
+    "jinja2": "deid",
+    "matplotlib": "plots",
+}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +39,7 @@ app.add_typer(client_cli.key_app, name="key")
 app.add_typer(client_cli.member_app, name="member")
 app.add_typer(client_cli.study_app, name="study")
 app.add_typer(client_cli.ledger_app, name="ledger")
+app.add_typer(deid_cli.app, name="deid")
 app.registered_commands += client_cli.people.registered_commands
 app.registered_commands += demo_cli.commands.registered_commands
 
