@@ -1,0 +1,64 @@
+"""DuckDB as this package uses it: nothing is installed or fetched, memory is bounded, what does not fit is spilt encrypted and removed."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from pumasi.kernel.errors import Invalid
+
+EXTENSIONS = {"postgres_scanner": "duckdb-extension-postgres-scanner", "httpfs": "duckdb-extension-httpfs"}
+
+
+@contextmanager
+def connection(*, memory_mb: int | None = None, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory for one piece of work. Larger data goes to a folder below `spill` (or the system's), removed at the end."""
+    made = tempfile.TemporaryDirectory(prefix=".pumasi-", dir=spill, ignore_cleanup_errors=True)
+    with made as folder, connect(memory_mb=memory_mb, spill=Path(folder)) as opened:
+        yield opened
+
+
+def connect(*, memory_mb: int | None = None, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """A connection that the caller closes; without `spill` it writes nothing to the disk and fails when memory does not suffice."""
+    opened = duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "temp_directory": str(spill) if spill else "",
+            "preserve_insertion_order": False,
+        },
+    )
+    opened.execute("SET enable_progress_bar = false")
+    if spill:
+        opened.execute("SET temp_file_encryption = true")
+    if memory_mb is not None:
+        opened.execute(f"SET memory_limit = '{memory_mb:d}MiB'")
+    return opened
+
+
+def load(opened: duckdb.DuckDBPyConnection, extension: str) -> None:
+    """Load an extension from its package by path; DuckDB checks its signature. `Invalid` names the package that is missing."""
+    package = EXTENSIONS[extension]
+    found = importlib.util.find_spec(package.replace("-", "_"))
+    if found is None or found.origin is None:
+        raise Invalid(f"this needs the package {package} of the version {duckdb.__version__}; install it beside pumasi[deid]")
+    path = Path(found.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{extension}.duckdb_extension"
+    if not path.is_file():
+        raise Invalid(f"the package {package} does not fit DuckDB {duckdb.__version__}; install the version of the same number")
+    opened.execute(f"LOAD {literal(str(path))}")
+
+
+def literal(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name(text: str) -> str:
+    """A text as an SQL name."""
+    return '"' + text.replace('"', '""') + '"'
