@@ -14,6 +14,7 @@ from pumasi.kernel.envelope import sha256
 from pumasi.kernel.errors import NotFound, Refused
 from pumasi.ledger import note
 from pumasi.store.document import Document
+from pumasi.store.reading import Fits, anything_fits
 from pumasi.store.site import Receipt, Site
 
 # Every node asks for every batch and cosigns every checkpoint, so batches grow with their number and the load stays the same.
@@ -50,13 +51,15 @@ class Sequencer:
         if self._thread.ident is not None:  # it was started
             self._thread.join(timeout=5)
 
-    def submit(self, data: list[bytes]) -> list[dict[str, Any]]:
-        """Sequence events; per event its digest and index, or the reasons why not. Durable when this returns."""
-        outcome = self.site.extend(data)
-        return [
-            {"index": None, "reasons": reasons} if reasons else {"index": self.site.index_of(sha256(item)), "reasons": []}
-            for item, reasons in zip(data, outcome, strict=True)
-        ]
+    def submit(self, data: list[bytes], *, fits: Fits = anything_fits) -> list[dict[str, Any]]:
+        """Sequence events that the rules allow and that `fits` has nothing against; per event its index, or the reasons why not.
+
+        Durable when this returns.
+        """
+        outcome = self.site.extend(data, fits=fits)
+        digests = [sha256(item) for item in data]
+        there = self.site.indexes(digests)
+        return [{"index": None if reasons else there[digest], "reasons": reasons} for digest, reasons in zip(digests, outcome, strict=True)]
 
     def record(self, kind: type[Any], /, *, case: str, opened: tuple[Document, ...] = (), **fields: Any) -> Receipt:
         """An act of the coordinating body itself; `Refused` when the rules say no."""

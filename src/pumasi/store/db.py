@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Column, Engine, Index, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, event
+from sqlalchemy import URL, Column, Connection, Engine, Index, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, event
 
 from pumasi.store.migrate import Migration, migrate
 
@@ -72,3 +73,12 @@ def open_db(path: Path, *, schema: MetaData = metadata, migrations: Sequence[Mig
 def reader(engine: Engine) -> Engine:
     """The same database for reading only: it never waits for the writer."""
     return engine.execution_options(reading=True)
+
+
+def indexes_of(db: Connection, digests: Iterable[str]) -> dict[str, int]:
+    """Where those of these entries stand that the log has."""
+    # one statement whatever their number: SQLite has a limit to what it binds
+    rows = db.exec_driver_sql(
+        'SELECT digest, "index" FROM entries WHERE digest IN (SELECT value FROM json_each(?))', (json.dumps(list(digests)),)
+    )
+    return {found[0]: found[1] for found in rows}
