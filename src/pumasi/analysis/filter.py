@@ -74,7 +74,8 @@ def _condition_reasons(one: dict[str, Any], kinds: Mapping[str, str], levels: Ma
     if name not in kinds:
         return [f"'{name}' in where is no column of this table; there are {', '.join(kinds) or 'none'}"]
     if sign == "null":
-        return []
+        known = kinds[name] == "number" or levels.get(name)
+        return [] if known else [f"'{name}' has no agreed levels, so where cannot tell whether it is missing; give levels = [...] in the study"]
     if sign in _BY_SIZE:
         if kinds[name] != "number" or isinstance(one["value"], str | bool):
             return [f"where compares '{name}' by size, which needs a column of numbers and a number"]
