@@ -61,6 +61,19 @@ class Frame:
         """Whether nobody has several rows."""
         return self.rows == 0 or int(self._dense.max()) + 1 == self.rows
 
+    def only(self, rows: NDArray[np.bool_]) -> Frame:
+        """The rows that are True in `rows`; people keep their codes."""
+        columns = {
+            name: Column(
+                name=name,
+                numbers=None if one.numbers is None else one.numbers[rows],
+                codes=None if one.codes is None else one.codes[rows],
+                levels=one.levels,
+            )
+            for name, one in self.columns.items()
+        }
+        return Frame(persons=self.persons[rows], columns=columns)
+
     def column(self, name: str) -> Column:
         if name not in self.columns:
             raise Invalid(f"the column {name!r} is not in this workspace; the permit names the columns that are")
