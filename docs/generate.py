@@ -115,7 +115,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("PUT", "/recovery"): "the part of the log that a hub restored from a backup lacks, given back by a hospital",
     ("POST", "/cosignatures/{size}"): "a hospital's cosignature on the checkpoint over `size` entries",
     ("GET", "/checkpoint"): "the newest checkpoint with a quorum of cosignatures, over at least `covering` entries",
-    ("GET", "/policy"): "the C2SP tlog-policy of this log: its key, its cosigners, a majority",
+    ("GET", "/policy"): "the C2SP tlog-policy of this log: its key, its cosigners, the quorum",
     ("POST", "/admissions"): "the coordinating body admits the member named in the body",
     ("POST", "/revocations"): "the coordinating body revokes the keys of the member named in the body",
     ("PUT", "/documents/{commitment}"): "keep the document behind a salted commitment",

@@ -25,6 +25,11 @@ FEW = 200  # checkpoints that are looked at for one that is final
 KEPT = 64  # recent checkpoints that may still gather cosignatures
 
 
+def two_thirds(cosigners: int) -> int:
+    """More than two thirds of so many: two conflicting heads would take more than f of 3f + 1 that sign both. 0 of none."""
+    return 2 * cosigners // 3 + 1 if cosigners else 0
+
+
 class Sequencer:
     """The one writer of the shared log."""
 
@@ -128,9 +133,10 @@ class Sequencer:
             self._final.add(size)
 
     def _reaches_quorum(self, size: int, text: str) -> bool:
+        if self._policy:
+            return not self._policy.satisfied(text)
         lines, cosigners = note.parse_checkpoint(text).lines, self.cosigners(size)
-        cosigned = sum(any(line.is_by(vkey) for line in lines) for vkey in cosigners)
-        return not self._policy.satisfied(text) if self._policy else cosigned > len(cosigners) // 2
+        return bool(cosigners) and sum(any(line.is_by(vkey) for line in lines) for vkey in cosigners) >= two_thirds(len(cosigners))
 
     def cosigners(self, size: int | None = None) -> list[note.VKey]:
         """The key of every member that cosigns, as it counts under a head of this size (None: of the whole log)."""
@@ -138,9 +144,8 @@ class Sequencer:
         return [note.cosigner_vkey(self.origin, *known) for known in world.cosigners_at(world.entries if size is None else size)]
 
     def quorum(self) -> int:
-        """A majority of the cosigners; 0 while there is none, and then nothing is witnessed."""
-        count = len(self.cosigners())
-        return count // 2 + 1 if count else 0
+        """More than two thirds of the cosigners; 0 while there is none, and then nothing is witnessed."""
+        return two_thirds(len(self.cosigners()))
 
     def final(self, covering: int) -> str | None:
         """The newest checkpoint over at least `covering` entries that is final; before there are cosigners, the newest: NOT WITNESSED."""
@@ -159,7 +164,7 @@ class Sequencer:
         return self.final(covering)
 
     def policy(self) -> str:
-        """The C2SP tlog-policy that a verifier can pin: the hub's own file, or this log with a majority of its cosigners."""
+        """The C2SP tlog-policy that a verifier can pin: the hub's own file, or this log with more than two thirds of its cosigners."""
         if self._policy_text is not None:
             return self._policy_text
         return note.policy_text(self._vkey, self.cosigners(), quorum=self.quorum())
