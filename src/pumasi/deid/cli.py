@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -54,3 +55,42 @@ def risk(
         json_file=json_file,
         report=report,
     )
+
+
+@app.command()
+def table(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN", help="A CSV or Parquet file, a folder of them, FILE.duckdb::TABLE, or postgresql://USER@HOST/DB::TABLE."
+        ),
+    ],
+    rules: Annotated[str, typer.Option(help="A rule file, or the name of one that is built in: kr-pseudonym, hipaa-safe-harbor …")],
+    out: Annotated[str, typer.Option(help="Where the treated table goes: .csv, .parquet, a folder, or a database as for IN.")],
+    key: Annotated[
+        Path | None, typer.Option(help="The key of this permit; made (mode 0600) if it is not there. Without one, a key that is forgotten.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the risk before and after here, as a page.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was done here, as JSON.")] = None,
+    memory_mb: Annotated[
+        int | None, typer.Option(min=200, help="How much memory DuckDB may use, in MiB; what does not fit goes to the disk, encrypted.")
+    ] = None,
+) -> None:
+    """Pseudonymise a table: every column is treated as the rules say, or the command refuses."""
+    from pumasi.deid.progress import progress
+    from pumasi.deid.table import pseudonymise
+
+    with progress() as tell:
+        done = pseudonymise(source, rules=rules, out=out, key=key, memory_mb=memory_mb, tell=tell)
+    if json_file:
+        json_file.write_text(json.dumps(done.plain(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    for one in done.tables:
+        left = f", {one.left_out} without a person left out" if one.left_out else ""
+        typer.echo(f"{one.place}: {one.rows} rows, {len(one.treated.columns)} of {len(one.treated.decisions)} columns{left}")
+    for name in done.empty:
+        typer.echo(f"{name}: not written, because the rules drop every column of it")
+    match done.key.kept:
+        case "forgotten":
+            typer.echo("The key is forgotten: no later run will give the same pseudonyms. Name one with --key to keep it.")
+        case "made":
+            typer.echo(f"A new key is in {key}: keep it apart from the data, and destroy it when the permit ends.")
