@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumasi.analysis.forms import HOSPITAL
+from pumasi.analysis.frame import Column, Frame
 from pumasi.kernel.errors import Invalid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from pumasi.analysis.frame import Frame
 
     Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]  # where the condition holds; where it is unknown
 
@@ -75,7 +75,11 @@ def _condition_reasons(one: dict[str, Any], kinds: Mapping[str, str], levels: Ma
         return [f"'{name}' in where is no column of this table; there are {', '.join(kinds) or 'none'}"]
     if sign == "null":
         known = kinds[name] == "number" or levels.get(name)
-        return [] if known else [f"'{name}' has no agreed levels, so where cannot tell whether it is missing; give levels = [...] in the study"]
+        return (
+            []
+            if known
+            else [f"'{name}' has no agreed levels, so where cannot tell whether it is missing; give levels = [...] in the study"]
+        )
     if sign in _BY_SIZE:
         if kinds[name] != "number" or isinstance(one["value"], str | bool):
             return [f"where compares '{name}' by size, which needs a column of numbers and a number"]
@@ -91,6 +95,17 @@ def _level(value: str | float | bool) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def seen(table: Frame, question: Mapping[str, Any]) -> Frame:
+    """What a method sees of a table: the columns that the question reads, the rows for which its condition holds, and for a model
+    that asks for it the hospital. A condition cannot name the hospital: it would ask one alone."""
+    chosen = selected(table.having(question["column_kinds"]), question.get("filter"))
+    if HOSPITAL in chosen.columns or "design" not in question:
+        return chosen
+    codes = np.full(chosen.rows, question["hospitals"].index(question["here"]), dtype=np.int32)
+    here = Column(name=HOSPITAL, numbers=None, codes=codes, levels=tuple(question["hospitals"]))
+    return Frame(persons=chosen.persons, columns={**chosen.columns, HOSPITAL: here})
 
 
 def selected(frame: Frame, tree: Filter | None) -> Frame:

@@ -7,6 +7,7 @@ the method looks closer, and the reference page is made from it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -114,6 +115,7 @@ FORMS: dict[AnalysisKind, dict[str, Key]] = {
         "design": _DESIGN,
     },
 }
+HOSPITAL = "hospital"  # in a formula or as strata: which hospital a row comes from
 HEAD = ("name", "kind", "table")
 MOST_LISTED = 500  # columns or numbers of one key
 
@@ -183,7 +185,7 @@ def expected(key: Key) -> str:
 
 
 def columns_read(question: Mapping[str, Any]) -> Iterator[str]:
-    """The columns that a question's keys name, `hospital` in a formula excepted; each may come several times."""
+    """The columns that a question's keys name; each may come several times, and `hospital` may be among them."""
     for name, key in FORMS[question["kind"]].items():
         value = question.get(name)
         if value is None:
@@ -197,3 +199,70 @@ def columns_read(question: Mapping[str, Any]) -> Iterator[str]:
             yield from (factor["column"] for column in value["columns"] for factor in column["factors"])
     if question["kind"] == "cox" and question.get("strata", "hospital") not in ("hospital", "none"):
         yield question["strata"]
+
+
+def columns_written(analysis: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, column) for every column that an analysis names as people write it, formulas included; `hospital` in a formula is none."""
+    for name, key in written(analysis["kind"]).items():
+        value = analysis.get(name)
+        if value is None:
+            continue
+        if key.what == "column":
+            yield name, value
+        elif key.what == "columns":
+            yield from ((name, column) for column in value)
+        elif key.what in ("formula", "terms"):
+            yield from ((name, column) for column in formula_columns(value) if column != HOSPITAL)
+    if analysis["kind"] == "cox" and analysis.get("strata", HOSPITAL) not in (HOSPITAL, "none"):
+        yield "strata", analysis["strata"]
+
+
+def formula_columns(formula: str) -> list[str]:
+    """The column names in a formula, each once; `C` before a bracket is the one function there is."""
+    return list(dict.fromkeys(re.findall(r"(?!C\s*\()[^\W\d]\w*(?:\.\w+)*", formula)))
+
+
+# Documents that are signed hold no fractions, so that every program writes them alike: 0.25 travels as "0.25".
+
+_FRACTION = re.compile(r"-?\d{1,30}(\.\d{1,30})?(e[+-]?\d{1,3})?")
+
+
+def travelling(question: Mapping[str, Any]) -> dict[str, Any]:
+    """A question as a job carries it."""
+    return {name: _each_number(value, _as_text) for name, value in question.items()}
+
+
+def arrived(question: Mapping[str, Any]) -> dict[str, Any]:
+    """A question with its fractions as numbers again, where its form has numbers; anything else is left for `refusals` to find."""
+    known = keys_of(question["kind"])
+    numeric = {name for name, key in known.items() if key.what in ("numbers", "penalty")}
+    read = {name: _each_number(value, _as_number) if name in numeric else value for name, value in question.items()}
+    return read | ({"filter": _sizes(read["filter"])} if "filter" in read else {})
+
+
+def _each_number(value: Any, change: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _each_number(inner, change) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_each_number(inner, change) for inner in value]
+    return change(value)
+
+
+def _as_text(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return int(value) if value.is_integer() and abs(value) < 2**53 else repr(value)
+
+
+def _as_number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and _FRACTION.fullmatch(value) else value
+
+
+def _sizes(tree: Any) -> Any:
+    """A condition whose comparisons by size have numbers; a level stays the text that it is."""
+    if isinstance(tree, list):
+        return [_sizes(part) for part in tree]
+    if not isinstance(tree, dict):
+        return tree
+    by_size = tree.get("is") in ("<", "<=", ">", ">=")
+    return {name: _as_number(value) if by_size and name == "value" else _sizes(value) for name, value in tree.items()}

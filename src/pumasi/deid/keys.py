@@ -43,26 +43,31 @@ def forgotten() -> Key:
 
 
 def in_file(path: Path) -> Key:
-    """The key in a file, made with mode 0600 when it is not there. `Refused` when others may read it."""
+    """The key in a file, or a new one for it, which `keep` writes there. `Refused` when others may read the file."""
+    if path.exists() or path.is_symlink():
+        return _read(path)
+    if not path.parent.is_dir():
+        raise Invalid(f"{path}: there is no such folder for the key; make it first, away from the data")
+    return Key(secrets.token_bytes(BYTES), "made")
+
+
+def keep(key: Key, path: Path) -> None:
+    """Write a new key, for its owner alone. `Refused` when somebody made the file meanwhile."""
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        return _read(path)
-    except FileNotFoundError:
-        raise Invalid(f"{path}: there is no such folder for the key; make it first, away from the data") from None
-    secret = secrets.token_bytes(BYTES)
+        raise Refused(f"{path}: somebody else made this key just now; run the command again to use it") from None
     with os.fdopen(number, "w") as file:
         os.fchmod(number, 0o600)
-        file.write(secret.hex() + "\n")
+        file.write(key.secret.hex() + "\n")
         file.flush()
         os.fsync(number)
-    return Key(secret, "made")
 
 
 def _read(path: Path) -> Key:
-    found = path.stat()
+    found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
-        raise Invalid(f"{path}: the key is no regular file")
+        raise Invalid(f"{path}: the key is no regular file of its own; name the file itself")
     if found.st_mode & 0o077:
         raise Refused(f"{path}: others on this machine may read the key; take the right away (chmod 600) and ask whether they did")
     try:

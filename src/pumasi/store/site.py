@@ -364,6 +364,12 @@ class Site:
     def noted(self, key: str) -> bytes | None:
         return read_note(self.engine, key)
 
+    def notes_of(self, prefix: str) -> list[tuple[str, bytes]]:
+        """The notes whose key begins with `prefix`, in the order of their keys."""
+        with self._reader.connect() as db:
+            query = select(notes.c.key, notes.c.value).where(notes.c.key.startswith(prefix, autoescape=True)).order_by(notes.c.key)
+            return [(str(key), bytes(value)) for key, value in db.execute(query)]
+
     def count_notes(self, prefix: str) -> int:
         with self._reader.connect() as db:
             query = select(func.count()).select_from(notes).where(notes.c.key.startswith(prefix, autoescape=True))

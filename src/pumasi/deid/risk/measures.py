@@ -22,6 +22,9 @@ BANDS = (1, 2, 3, 5, 10, 20, 100)
 """Class sizes at which the bands of the report begin: 1, 2, 3-4, 5-9, 10-19, 20-99, 100 and more."""
 
 
+SERIES = 200  # terms: k! f! / (f + k)! is below 1e-25 after them
+
+
 @dataclass(frozen=True)
 class Reidentification:
     """Probabilities between 0 and 1, and counts of rows or classes."""
@@ -75,7 +78,11 @@ def expected_risk(sizes: Ints, fraction: float) -> Floats:
         certain: Floats = 1 / sizes
         return certain
     size, place = np.unique(sizes, return_inverse=True)
-    risk: Floats = (fraction / size * hyp2f1(1.0, 1.0, size + 1.0, 1 - fraction))[place]
+    terms = (np.arange(SERIES)[None, :] + 1) / (size[:, None] + 1 + np.arange(SERIES)[None, :]) * (1 - fraction)
+    series = 1 + np.cumprod(terms, axis=1).sum(axis=1)
+    few = size < 20  # the series of these converges slowly, and scipy's function fails for large ones
+    series[few] = hyp2f1(1.0, 1.0, size[few] + 1.0, 1 - fraction)
+    risk: Floats = (fraction / size * series)[place]
     return risk
 
 
