@@ -293,5 +293,5 @@ def _bundle(stream: Stream, size: int) -> bytes:
         line = note.cosign(text, note.cosigner_name(ORIGIN, member), key=stream.cosigners[member], time=1_800_000_000)
         text = note.add_cosignature(text, line)
     case = next(iter(stream.world.cases))
-    entries, _ = bundle.select(case, stream.log[:size])
+    entries, _ = bundle.select(case, enumerate(stream.log[:size]))
     return bundle.build(case, entries=entries, checkpoint=text, tree=tree, documents=stream.documents)

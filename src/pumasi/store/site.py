@@ -27,7 +27,7 @@ from pumasi.kernel.model import Instant, Model
 from pumasi.kernel.world import Case, World
 from pumasi.ledger.note import parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
-from pumasi.store.db import checkpoints, closed, documents, entries, indexes_of, notes, outbox, reader
+from pumasi.store.db import checkpoints, closed, documents, entries, entries_of, indexes_of, notes, outbox, reader
 from pumasi.store.document import Document
 from pumasi.store.reading import Fits, Readers, anything_fits, judged
 from pumasi.store.snapshot import Snapshots, read_case, write_case
@@ -284,6 +284,11 @@ class Site:
         with self._reader.connect() as db:
             query = select(entries.c.data).where(entries.c.index >= start).order_by(entries.c.index)
             return list(db.execute(query if stop is None else query.where(entries.c.index < stop)).scalars())
+
+    def entries_of(self, *cases: str, before: int | None = None) -> list[tuple[int, bytes]]:
+        """The entries of these cases in the log, or in its beginning, with their indexes."""
+        with self._reader.connect() as db:
+            return entries_of(db, *cases, before=self.tree.size if before is None else before)
 
     def wait_for(self, ready: Callable[[], bool], seconds: float) -> bool:
         """Block until `ready()` or the time is over."""
