@@ -16,6 +16,7 @@ from typing import Any, get_args
 import typer.main
 from fastapi.routing import APIRoute
 
+from pumasi.analysis import forms
 from pumasi.cli import app as commands
 from pumasi.client import studyfile
 from pumasi.demo.hospitals import STUDY
@@ -187,27 +188,22 @@ STUDY_WORDS: dict[str, dict[str, str]] = {
         "hospitals describe",
     },
 }
-ANALYSIS_WORDS: dict[str, dict[str, str]] = {
-    "table": {"by": "one or two columns with levels to count people by"},
-    "describe": {"columns": "numbers: people, missing, mean, sd; everything else, and numbers of one or two values: people per level"},
-    "glm": {
-        "family": f"one of {', '.join(f'`{name}`' for name in studyfile._FAMILIES)}, with its canonical link",
-        "formula": "Wilkinson notation over the columns: `+ - : * ** ^ ( ) 0 1` and `C(column)`; no other call",
-    },
-}
+
+
+def _choices(key: forms.Key) -> str:
+    return f": {', '.join(f'`{choice}`' for choice in key.choices)}" if key.choices else ""
 
 
 def study_page() -> str:
     known: dict[str, dict[str, Any]] = {"top": studyfile._TOP, "table": studyfile._TABLE, "column": studyfile._COLUMN}
-    shared = {"name", "kind", "table"}
-    if {part: set(keys) for part, keys in known.items()} != {part: set(words) for part, words in STUDY_WORDS.items()} or {
-        kind: set(keys) - shared for kind, keys in studyfile._ANALYSIS.items()
-    } != {kind: set(words) for kind, words in ANALYSIS_WORDS.items()}:
+    if {part: set(keys) for part, keys in known.items()} != {part: set(words) for part, words in STUDY_WORDS.items()}:
         raise SystemExit(f"describe the keys of study.toml in {__file__}")
     titles = {"top": "Top", "table": "`[tables.NAME]`", "column": "One column"}
     parts = [
         "# study.toml\n",
-        NOTE.format(source="`src/pumasi/client/studyfile.py`, `src/pumasi/kernel/codes.py` and `src/pumasi/demo/hospitals.py`"),
+        NOTE.format(
+            source="`src/pumasi/client/studyfile.py`, `src/pumasi/analysis/forms.py`, `src/pumasi/kernel/codes.py` and `src/pumasi/demo/hospitals.py`"
+        ),
         "A study as a researcher writes it down. Everything is checked before anything is sent: an unknown key, a "
         "wrong type or a column that no "
         "section names is told with its line, all of them at once.\n",
@@ -219,9 +215,17 @@ def study_page() -> str:
             + "\n".join(["| key | |", "|---|---|", *(f"| `{key}` | {text} |" for key, text in words.items())])
             + "\n"
         )
-    rows = [f"| `{kind}` | `{key}` | {text} |" for kind, words in ANALYSIS_WORDS.items() for key, text in words.items()]
+    shared = [f"| `{name}` | {key.words} |" for name, key in forms.written("count").items()]
+    rows = [
+        f"| `{kind}` | `{name}` | {key.words}{_choices(key)}{'' if key.needed else ' (may be left out)'} |"
+        for kind in forms.FORMS
+        for name, key in forms.written(kind).items()
+        if name not in forms.SHARED
+    ]
     parts.append(
-        "## `[[analysis]]`\n\nEach has a `name` (its own), a `kind`, the `table` it reads, and:\n\n"
+        "## `[[analysis]]`\n\nEach has a `name` (its own), a `kind` and the `table` it reads. Every kind also takes\n\n"
+        + "\n".join(["| key | |", "|---|---|", *shared])
+        + f"\n\nThe kinds are {', '.join(f'`{kind}`' for kind in forms.FORMS)}; `count` needs nothing more, the others have:\n\n"
         + "\n".join(["| kind | key | |", "|---|---|---|", *rows])
         + "\n"
     )

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from pumasi.analysis.summary import glm_summary
 from pumasi.client import waiting
+from pumasi.client.asking import Asking
 from pumasi.client.home import Home
 from pumasi.client.questions import compiled
 from pumasi.client.studyfile import StudyFile
@@ -138,7 +139,7 @@ def apply(home: Home, study: StudyFile, *, hospitals: list[str] | None = None, p
 
 
 @dataclass
-class Study:
+class Study(Asking):
     """One project of this researcher at several hospitals."""
 
     home: Home
@@ -147,6 +148,7 @@ class Study:
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
     _view: dict[str, Any] = field(default_factory=dict)
+    _models: list[dict[str, Any]] = field(default_factory=list)  # that a meta-analysis may refer to; the latest of a name counts
 
     @property
     def case(self) -> str:
@@ -199,21 +201,10 @@ class Study:
 
     # --- asking ---
 
-    def glm(self, formula: str, *, family: str, table: str, name: str = "model") -> Result:
-        """A generalised linear model with its canonical link over all hospitals: gaussian, binomial or poisson."""
-        return self.ask([{"name": name, "kind": "glm", "family": family, "table": table, "formula": formula}]).results[0]
-
-    def describe(self, *columns: str, table: str, name: str = "description") -> Result:
-        """People, missing values, mean and sd of number columns; people per level of the others."""
-        return self.ask([{"name": name, "kind": "describe", "table": table, "columns": list(columns)}]).results[0]
-
-    def table(self, *by: str, table: str, name: str = "table") -> Result:
-        """People by one or two columns."""
-        return self.ask([{"name": name, "kind": "table", "table": table, "by": list(by)}]).results[0]
-
     def ask(self, analyses: list[dict[str, Any]]) -> Released:
         """One job with these analyses: sent, computed, reviewed at every hospital, and read once all have released it."""
-        questions = [compiled(analysis, self.tables, self.application.hospitals, analyses) for analysis in analyses]
+        self._models += [analysis for analysis in analyses if analysis["kind"] in ("glm", "cox")]
+        questions = [compiled(analysis, self.tables, self.application.hospitals, self._models[::-1]) for analysis in analyses]
         for attempt in range(RERUNS + 1):
             job = self._submit(questions)
             view = self._until(partial(_sealed_or_failed, job), "joint computation")

@@ -33,7 +33,9 @@ class Out(Protocol):
 
 
 @contextmanager
-def place(out: str, connection: duckdb.DuckDBPyConnection, *, several: bool, suffix: str = ".parquet") -> Iterator[Out]:
+def place(
+    out: str, connection: duckdb.DuckDBPyConnection, *, several: bool, suffix: str = ".parquet", separator: str = ","
+) -> Iterator[Out]:
     """The place that `out` names; what is written appears there when the block ends well, and never when it does not."""
     if out.startswith(reading.POSTGRES) or "::" in out:
         with _database(out, connection, several=several) as tables:
@@ -54,10 +56,10 @@ def place(out: str, connection: duckdb.DuckDBPyConnection, *, several: bool, suf
     try:
         if folder:
             temporary.mkdir(mode=0o700)
-            yield _Folder(temporary, path, suffix, connection)
+            yield _Folder(temporary, path, suffix, separator, connection)
             _swap(temporary, path)
         else:
-            yield _File(temporary, path, connection)
+            yield _File(temporary, path, separator, connection)
             temporary.replace(path)
         _flush(path.parent)
     finally:
@@ -67,27 +69,27 @@ def place(out: str, connection: duckdb.DuckDBPyConnection, *, several: bool, suf
 class _File:
     """One file; its suffix says which kind."""
 
-    def __init__(self, temporary: Path, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
-        self._temporary, self._path, self._connection = temporary, path, connection
+    def __init__(self, temporary: Path, path: Path, separator: str, connection: duckdb.DuckDBPyConnection) -> None:
+        self._temporary, self._path, self._separator, self._connection = temporary, path, separator, connection
 
     def place(self, name: str) -> str:
         return str(self._path)
 
     def write(self, name: str, query: str, watch: Watch) -> int:
-        return _copy(self._connection, query, self._temporary, self._path.suffix.lower(), watch)
+        return _copy(self._connection, query, self._temporary, self._path.suffix.lower(), self._separator, watch)
 
 
 class _Folder:
     """A folder with one file for each table."""
 
-    def __init__(self, temporary: Path, path: Path, suffix: str, connection: duckdb.DuckDBPyConnection) -> None:
-        self._temporary, self._path, self._suffix, self._connection = temporary, path, suffix, connection
+    def __init__(self, temporary: Path, path: Path, suffix: str, separator: str, connection: duckdb.DuckDBPyConnection) -> None:
+        self._temporary, self._path, self._suffix, self._separator, self._connection = temporary, path, suffix, separator, connection
 
     def place(self, name: str) -> str:
         return str(self._path / f"{name}{self._suffix}")
 
     def write(self, name: str, query: str, watch: Watch) -> int:
-        return _copy(self._connection, query, self._temporary / f"{name}{self._suffix}", self._suffix, watch)
+        return _copy(self._connection, query, self._temporary / f"{name}{self._suffix}", self._suffix, self._separator, watch)
 
 
 class _Tables:
@@ -165,9 +167,11 @@ def run(connection: duckdb.DuckDBPyConnection, statement: str, watch: Watch) -> 
     return found[0]
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path, suffix: str, watch: Watch) -> int:
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path, suffix: str, separator: str, watch: Watch) -> int:
     form = (
-        "FORMAT csv, HEADER" if suffix == ".csv" else f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {_ROW_GROUP}"
+        f"FORMAT csv, HEADER, DELIMITER {engine.literal(separator)}"
+        if suffix == ".csv"
+        else f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {_ROW_GROUP}"
     )
     path.touch(mode=0o600, exist_ok=False)
     rows = run(connection, f"COPY ({query}) TO {engine.literal(str(path))} ({form}, USE_TMP_FILE false)", watch)
