@@ -22,6 +22,7 @@ from sqlalchemy import (
     create_engine,
     event,
     literal_column,
+    select,
 )
 
 from pumasi.store.migrate import Migration, migrate
@@ -110,3 +111,9 @@ def entries_of(db: Connection, *cases: str, before: int) -> list[tuple[int, byte
         (json.dumps(cases), before),
     )
     return [(found[0], found[1]) for found in rows]
+
+
+def read_note(engine: Engine, key: str) -> bytes | None:
+    """One note of a party, without replaying its log."""
+    with reader(engine).connect() as db:
+        return db.execute(select(notes.c.value).where(notes.c.key == key)).scalar()

@@ -27,8 +27,8 @@ from pumasi.kernel.model import Instant, Model
 from pumasi.kernel.world import Case, World
 from pumasi.ledger.note import parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
-from pumasi.store.db import checkpoints, closed, documents, entries, entries_of, indexes_of, notes, outbox, reader
-from pumasi.store.document import Document
+from pumasi.store.db import checkpoints, closed, documents, entries, entries_of, indexes_of, notes, outbox, read_note, reader
+from pumasi.store.document import Document, keep_document
 from pumasi.store.reading import Fits, Readers, anything_fits, judged
 from pumasi.store.snapshot import Snapshots, read_case, write_case
 
@@ -383,19 +383,9 @@ class Site:
             return count
 
 
-def keep_document(db: Connection, document: Document) -> None:
-    db.execute(upsert(documents).values(commitment=document.commitment, data=document.data).on_conflict_do_nothing())
-
-
 def keep_closed(db: Connection, ended: Sequence[tuple[str, Case]]) -> None:
     """What closed cases have come to; a replay from zero writes it anew."""
     if ended:
         statement = upsert(closed)
         statement = statement.on_conflict_do_update(index_elements=["case"], set_={"data": statement.excluded.data})
         db.execute(statement, [{"case": id, "data": write_case(case)} for id, case in ended])
-
-
-def read_note(engine: Engine, key: str) -> bytes | None:
-    """One note of a party, without replaying its log."""
-    with reader(engine).connect() as db:
-        return db.execute(select(notes.c.value).where(notes.c.key == key)).scalar()
