@@ -202,7 +202,7 @@ def study_page() -> str:
     parts = [
         "# study.toml\n",
         NOTE.format(
-            source="`src/pumasi/client/studyfile.py`, `src/pumasi/analysis/forms.py`, `src/pumasi/kernel/codes.py` and `src/pumasi/demo/hospitals.py`"
+            source=", ".join(f"`src/pumasi/{of}.py`" for of in ("client/studyfile", "analysis/forms", "kernel/codes", "demo/hospitals"))
         ),
         "A study as a researcher writes it down. Everything is checked before anything is sent: an unknown key, a "
         "wrong type or a column that no "
