@@ -103,8 +103,8 @@ def test_what_is_refused_or_left_out() -> None:
     assert "between two hospitals" in quantiles(split(PEOPLE, 2), ["age"])["refused"][0]
     few = quantiles(split(PEOPLE.assign(lab=PEOPLE["lab"].where(PEOPLE.index < 9)), 3), ["lab", "age"])["columns"]
     assert few["lab"]["quantiles"][3] == {"q": 0.5, "value": None, "lower": None, "upper": None} and few["age"]["quantiles"][3]["value"]
-    same = quantiles(split(PEOPLE.assign(lab=3.5), 3), ["lab"])
-    assert "3.5" not in str(same) and "same value for everybody" in same["findings"][0]
+    same = quantiles(split(PEOPLE.assign(lab=3.5), 3), ["lab", "age"])
+    assert same["columns"]["age"]["quantiles"][3]["value"] and "3.5" not in str(same) and "same value for everybody" in same["findings"][0]
     infinite = quantiles(split(PEOPLE.assign(lab=np.where(PEOPLE.index == 3, np.inf, 1.0)), 3), ["lab"])
     assert infinite["refused"] == ["'lab' holds values beyond anything that is measured; correct the file"]
     for q in ([0.0], [1.0], [0.5, 0.5]):

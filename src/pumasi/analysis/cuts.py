@@ -18,7 +18,7 @@ import numpy as np
 from pumasi.analysis import sums
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -92,11 +92,11 @@ def local_counts(frame: Frame, name: str, brackets: Sequence[Bracket]) -> list[f
     return partial
 
 
-def cut(brackets: Sequence[Bracket], wanted: Callable[[Bracket], bool], reader: sums.Reader, *, smallest: int) -> list[Bracket]:
-    """Each wanted bracket cut in its middle where enough people are on either side; otherwise it is tried elsewhere next time."""
+def cut(brackets: Sequence[Bracket], active: Sequence[int], reader: sums.Reader, *, smallest: int) -> list[Bracket]:
+    """Each active bracket cut in its middle where enough people are on either side; otherwise it is tried elsewhere next time."""
     after: list[Bracket] = []
-    for one in brackets:
-        if not (wanted(one) and one.can_be_cut(smallest)):
+    for place, one in enumerate(brackets):
+        if place not in active:
             after.append(one)
             continue
         rows, left, right = reader.count(), reader.count(), reader.count()
@@ -122,14 +122,14 @@ def local_ends(frame: Frame, name: str, brackets: Sequence[Bracket]) -> list[flo
     return partial
 
 
-def trim(brackets: Sequence[Bracket], wanted: Callable[[Bracket], bool], reader: sums.Reader, *, spread: float) -> list[Bracket]:
-    """Each wanted bracket drawn nearer to its rows, as long as one of the halves is empty.
+def trim(brackets: Sequence[Bracket], active: Sequence[int], reader: sums.Reader, *, spread: float) -> list[Bracket]:
+    """Each active bracket drawn nearer to its rows, as long as one of the halves is empty.
 
     The outer edge of an outermost bracket is moved only where all its rows have one value: then many people share the extreme.
     """
     after = []
-    for one in brackets:
-        if not (wanted(one) and can_be_trimmed(one, spread=spread)):
+    for place, one in enumerate(brackets):
+        if place not in active:
             after.append(one)
             continue
         (lower, upper), (left, right) = _near(one), _to_trim(one)

@@ -87,7 +87,7 @@ def advance(
         return {**after, "step": "mean" if enough else "found"}
     reader = sums.Reader(total)
     columns = {name: dict(state["columns"][name]) for name in names if name in state["columns"]}
-    for name, column in columns.items():
+    for column in columns.values():
         match state["step"]:
             case "mean":
                 column["mean"] = reader.wide() / column["rows"]
@@ -96,10 +96,10 @@ def advance(
                 first = cuts.whole(rows=column["rows"], mean=column["mean"], squares=squares)
                 column["brackets"] = [first.plain()]
             case "cut":
-                brackets = cuts.cut(_brackets(column), _picker(wanted, name), reader, smallest=terms.smallest_cell)
+                brackets = cuts.cut(_brackets(column), column["active"], reader, smallest=terms.smallest_cell)
                 column["brackets"] = [one.plain() for one in brackets]
             case "trim":
-                brackets = cuts.trim(_brackets(column), _picker(wanted, name), reader, spread=spread(column))
+                brackets = cuts.trim(_brackets(column), column["active"], reader, spread=spread(column))
                 column["brackets"] = [one.plain() for one in brackets]
             case step:
                 raise ValueError(f"a search has no step {step!r}")
@@ -149,10 +149,6 @@ def _next(state: dict[str, Any], terms: Terms, *, wanted: Wanted, trimmed: bool)
 
 def _can_be_trimmed(one: Bracket, column: dict[str, Any]) -> bool:
     return cuts.can_be_trimmed(one, spread=spread(column))
-
-
-def _picker(wanted: Wanted, name: str) -> Callable[[Bracket], bool]:
-    return lambda one: wanted(name, one)
 
 
 def _brackets(column: dict[str, Any]) -> list[Bracket]:
