@@ -1,4 +1,4 @@
-"""Tables for the tests of risk, made of rows as they stand in a paper; and the measures once more, written as slowly as they are defined."""
+"""Tables for the tests of risk, made of rows as a paper has them; and the measures once more, as slow as they are defined."""
 
 from __future__ import annotations
 
