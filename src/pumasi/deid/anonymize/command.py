@@ -14,13 +14,12 @@ import duckdb
 import numpy as np
 
 from pumasi.deid import engine, reading, writing
-from pumasi.deid.anonymize import build, table
+from pumasi.deid.anonymize import anytime, build, mondrian, table
 from pumasi.deid.anonymize import config as configs
 from pumasi.deid.anonymize.config import Config
 from pumasi.deid.anonymize.lattice import Bools, Combinations, Grouping
 from pumasi.deid.anonymize.metrics import Loss, Metric
 from pumasi.deid.anonymize.models import Model
-from pumasi.deid.anonymize.search import Search
 from pumasi.deid.anonymize.table import Loaded, Progress
 from pumasi.deid.hierarchy import Ints
 from pumasi.kernel.errors import Invalid, PumasiError, Refused
@@ -39,7 +38,7 @@ class Found:
     gone: Bools
     transformation: dict[str, Any]
     loss: float
-    bound: float
+    bound: float | None
     classes: int
     checked: int
     seconds: float
@@ -54,7 +53,7 @@ class Outcome:
     suppressed: int
     classes: int
     optimal: bool
-    bound: float
+    bound: float | None
     seconds: float
     rows: int
     checked: int
@@ -78,13 +77,18 @@ class Outcome:
 
     def text(self) -> str:
         """For the person at the terminal."""
-        proof = "the optimum" if self.optimal else f"the best found; none loses less than {self.bound:.6g}"
-        levels = ", ".join(f"{column} {level}" for column, level in self.transformation.items())
+        bound = "" if self.bound is None else f"; none loses less than {self.bound:.6g}"
+        proof = "the optimum" if self.optimal else f"the best that was found{bound}"
+        levels = ", ".join(f"{column} {_level(level)}" for column, level in self.transformation.items())
         dropped = f"\nLeft out, because the configuration does not name them: {', '.join(self.dropped)}" if self.dropped else ""
         return (
             f"{self.rows} rows in {self.classes} classes, {self.suppressed} rows suppressed\n"
             f"Levels: {levels}\nInformation loss {self.information_loss:.6g} ({proof}){dropped}"
         )
+
+
+def _level(level: int | dict[str, int]) -> str:
+    return str(level) if isinstance(level, int) else "-".join(dict.fromkeys((min(level), max(level))))
 
 
 def run(source: str, config_file: Path, out: str, *, json_file: Path | None = None, tell: Progress = lambda name, share: None) -> Outcome:
@@ -98,7 +102,8 @@ def run(source: str, config_file: Path, out: str, *, json_file: Path | None = No
         populations = {path: opened.enter_context(reading.read(path, connection)) for path in build.populations(config)}
         loaded = table.load(read, config, populations)
         model, metric = build.model(loaded.combinations, config, loaded.trees), build.metric(loaded.combinations, config)
-        found = _full_domain(loaded.combinations, model, metric, config)
+        recode = _locally if config.recoding == "local" else _full_domain
+        found = recode(loaded.combinations, model, metric, config)
         separator = config.separator or (read.files[0].separator if read.files else ",")
         with writing.place(out, connection, several=False, separator=separator) as to:
             _write(loaded, found, to, tell)
@@ -107,7 +112,7 @@ def run(source: str, config_file: Path, out: str, *, json_file: Path | None = No
         information_loss=found.loss,
         suppressed=int(loaded.combinations.counts[found.gone].sum()),
         classes=found.classes,
-        optimal=found.bound >= found.loss,
+        optimal=found.bound is not None and found.bound >= found.loss,
         bound=found.bound,
         seconds=found.seconds,
         rows=loaded.combinations.records,
@@ -123,8 +128,7 @@ def run(source: str, config_file: Path, out: str, *, json_file: Path | None = No
 def _full_domain(combinations: Combinations, model: Model, metric: Metric, config: Config) -> Found:
     began = time.perf_counter()
     grouping = Grouping(combinations)
-    deadline = began + config.time_limit if config.time_limit else None
-    best = Search(grouping, model, metric, combinations.heights, deadline=deadline).run()
+    best = anytime.best(grouping, model, metric, combinations.heights, time_limit=config.time_limit)
     if best is None:
         raise Refused(_NONE)
     classes = grouping.classes(best.node)
@@ -140,6 +144,27 @@ def _full_domain(combinations: Combinations, model: Model, metric: Metric, confi
         classes=kept,
         checked=best.checked,
         seconds=time.perf_counter() - began,
+    )
+
+
+def _locally(combinations: Combinations, model: Model, metric: Metric, config: Config) -> Found:
+    parts = mondrian.split(combinations, model, [one.weight for one in config.quasi])
+    if parts is None:
+        raise Refused(_NONE)
+    shown = combinations.counts > 0
+    rows = [np.bincount(level[shown], combinations.counts[shown]) for level in parts.levels]
+    return Found(
+        levels=parts.levels,
+        gone=np.zeros(len(combinations.counts), dtype=np.bool_),
+        transformation={
+            tree.column: {str(level): int(count) for level, count in enumerate(counts) if count}
+            for tree, counts in zip(combinations.hierarchies, rows, strict=True)
+        },
+        loss=metric.local(parts.classes, parts.levels),
+        bound=None,
+        classes=int(np.count_nonzero(parts.classes.counts)),
+        checked=0,
+        seconds=parts.seconds,
     )
 
 

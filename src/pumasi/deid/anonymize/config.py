@@ -147,6 +147,8 @@ class _Reader:
         metric = self._choice(value.get("metric", "loss"), METRICS, "metric")
         if metric not in _WITH_WEIGHTS and len({one.weight for one in quasi}) > 1:
             self._wrong("weight", f"the metric '{metric}' knows no columns, so no weights; use {', '.join(_WITH_WEIGHTS)}")
+        if metric == "aecs" and value.get("gs_factor") == 0:
+            self._wrong("gs_factor", "with 0 the metric 'aecs' counts no class; give it a factor above 0")
         config = Config(
             quasi=quasi,
             sensitive=self._sensitive,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pumasi.deid.anonymize.lattice import Bools, Classes, Combinations, sums
+from pumasi.deid.anonymize.lattice import Bools, Classes, Combinations, numbered, sums
 from pumasi.deid.hierarchy import Floats, Ints
 
 _DIGITS = 1e10  # published values are cut after ten decimals
@@ -35,11 +35,16 @@ class Factors:
 
 
 class Metric(Protocol):
-    """`value` is what is minimised; `whole` what it is at least, for this and all more general nodes, before any suppression."""
+    """`value` is what is minimised; `whole` what it is at least, for this and all more general nodes, before any suppression.
+
+    `local` is the value where every combination has levels of its own and nothing is suppressed.
+    """
 
     def value(self, classes: Classes, fails: Bools) -> float: ...
 
     def whole(self, classes: Classes) -> float: ...
+
+    def local(self, classes: Classes, levels: Sequence[Ints]) -> float: ...
 
 
 class PerColumn:
@@ -60,6 +65,10 @@ class PerColumn:
 
     def whole(self, classes: Classes) -> float:
         return float(self.aggregate([self.base[column][level] for column, level in enumerate(classes.node)]))
+
+    def local(self, classes: Classes, levels: Sequence[Ints]) -> float:
+        parts = [np.asarray(self._local(column, mine)) for column, mine in enumerate(levels)]
+        return float(self.aggregate(parts))
 
     def extra(self, classes: Classes, suppressed: Floats) -> Floats:
         """Per column, what suppressing so many records of each slot adds."""
@@ -89,6 +98,9 @@ class PerColumn:
         raise NotImplementedError
 
     def _suppressed(self, column: int, level: int, codes: Ints, weight: Floats) -> float:
+        raise NotImplementedError
+
+    def _local(self, column: int, levels: Ints) -> float:
         raise NotImplementedError
 
     def _by_value(self, column: int) -> Floats:
@@ -134,6 +146,14 @@ class Loss(PerColumn):
         cell = share + self._factors.suppressed * (1.0 - share)
         return float(((cell - self._factors.generalised * share) * weight).sum())
 
+    def _local(self, column: int, levels: Ints) -> float:
+        codes, total = self.combinations.codes[column], 0.0
+        for level in np.unique(levels):
+            mine = levels == level
+            share = self._shares[column][level][codes[mine]] if level < len(self._shares[column]) else 1.0
+            total += float((share * self.combinations.counts[mine]).sum())
+        return self._factors.generalised * total
+
 
 class Entropy(PerColumn):
     """Non-uniform entropy (Gionis and Tassa 2009): the bits lost by not knowing a label's value, or a suppressed record's label.
@@ -161,6 +181,18 @@ class Entropy(PerColumn):
         counts = counts[counts > 0]
         return float(-self._factors.suppressed * (counts * np.log2(counts / counts.sum())).sum()) + 0.0
 
+    def _local(self, column: int, levels: Ints) -> float:
+        tree, codes, weight = self.combinations.hierarchies[column], self.combinations.codes[column], self.combinations.counts
+        labels = np.zeros_like(codes)
+        for level in np.unique(levels):
+            mine = levels == level
+            labels[mine] = tree.codes[level][codes[mine]] if level < tree.levels else 0
+        label = numbered([levels, labels])[0]
+        cell = numbered([label, codes])[0]
+        wholes, parts = np.bincount(label, weight), np.bincount(cell, weight)
+        shown = weight > 0
+        return float(-self._factors.generalised * (weight[shown] * np.log2(parts[cell][shown] / wholes[label][shown])).sum()) + 0.0
+
 
 class Height(PerColumn):
     """The sum of the levels, weighted. Suppression does not count."""
@@ -170,6 +202,9 @@ class Height(PerColumn):
 
     def _generalised(self, column: int, level: int) -> float:
         return float(level)
+
+    def _local(self, column: int, levels: Ints) -> float:
+        return float((levels * self.combinations.counts).sum() / self.combinations.records)
 
 
 @dataclass(frozen=True)
@@ -187,11 +222,14 @@ class ClassSize:
         gone = bool(np.any(filled & fails))
         # A class counts by the factor of suppression and the suppressed class by that of generalisation: more classes are better.
         weight = np.count_nonzero(filled & ~fails) * self.factors.suppressed + gone * self.factors.generalised
-        return self.records / weight if weight else float("inf")
+        return float(self.records / weight) if weight else float("inf")
 
     def whole(self, classes: Classes) -> float:
         weight = np.count_nonzero(classes.counts > 0) * max(self.factors.suppressed, 0.0 if self.monotonic else self.factors.generalised)
-        return self.records / weight if weight else float("inf")
+        return float(self.records / weight) if weight else float("inf")
+
+    def local(self, classes: Classes, levels: Sequence[Ints]) -> float:
+        return self.value(classes, np.zeros(classes.slots, dtype=np.bool_))
 
 
 @dataclass(frozen=True)
@@ -207,3 +245,6 @@ class Discernibility:
 
     def whole(self, classes: Classes) -> float:
         return float((classes.counts**2).sum())
+
+    def local(self, classes: Classes, levels: Sequence[Ints]) -> float:
+        return self.whole(classes)

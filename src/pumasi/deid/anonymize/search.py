@@ -17,7 +17,8 @@ from pumasi.deid.anonymize.metrics import Loss, Metric, PerColumn
 from pumasi.deid.anonymize.models import Model, Verdict
 from pumasi.deid.hierarchy import Floats
 
-_SMALL = 40_000  # nodes up to which every choice looks at the whole lattice
+_HOLDS_RARELY = 16  # most nodes fail, so those with many below them are tried first; measured, decides nothing but the time
+_SPREAD = 3_000  # one more node is chosen at a time for so many nodes, because choosing looks at all of them
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,24 @@ class Best:
 
 
 class Search:
-    """Best-first over all nodes of a lattice that fits into memory."""
+    """Best-first over all nodes from `floor` upwards; `deadline` is a reading of `time.perf_counter`."""
 
-    def __init__(self, grouping: Grouping, model: Model, metric: Metric, heights: Node, *, deadline: float | None = None) -> None:
+    def __init__(
+        self, grouping: Grouping, model: Model, metric: Metric, tops: Node, *, floor: Node | None = None, deadline: float | None = None
+    ) -> None:
         self._grouping, self._model, self._metric = grouping, model, metric
+        self._floor = floor or (0,) * len(tops)
         self._deadline = deadline
         self._started = time.perf_counter()
         self.checked = 0
+        heights = tuple(top - low + 1 for top, low in zip(tops, self._floor, strict=True))
         self._open: Bools = np.ones(heights, dtype=np.bool_)  # neither judged nor doomed
         self._sums = _level_sums(heights)
         self._extra = np.zeros((len(heights), *heights)) if isinstance(metric, PerColumn) and metric.counts_suppression else None
         self._bound = self._first_bound(heights)
-        self._best: tuple[float, int, int] = (np.inf, 0, 0)  # loss, levels, place
-        self._below, self._above, self._batch = _Running(heights, upwards=True), _Running(heights, upwards=False), 4
+        self._best: tuple[float, float, int] = (np.inf, 0.0, 0)  # loss, levels, place
+        self._below, self._above = _Running(heights, upwards=True), _Running(heights, upwards=False)
+        self._batch = 4 + self._open.size // _SPREAD
         self._tie = metric.tie if isinstance(metric, Loss) else None
 
     def run(self) -> Best | None:
@@ -67,7 +73,7 @@ class Search:
             return None
         wanted = self._wanted()
         bound = min(self._best[0], float(self._bound[wanted].min())) if wanted.any() else self._best[0]
-        node = tuple(map(int, np.unravel_index(self._best[2], self._open.shape)))
+        node = self._node(tuple(map(int, np.unravel_index(self._best[2], self._open.shape))))
         return Best(node, self._best[0], bound, self.checked, time.perf_counter() - self._started)
 
     def _wanted(self) -> Bools:
@@ -83,10 +89,13 @@ class Search:
                 found.ravel()[worse] = False
         return found
 
+    def _node(self, place: Node) -> Node:
+        return tuple(low + step for low, step in zip(self._floor, place, strict=True))
+
     def _judge(self, node: Node) -> None:
         self.checked += 1
         self._open[node] = False
-        classes = self._grouping.classes(node)
+        classes = self._grouping.classes(self._node(node))
         below = tuple(slice(0, level + 1) for level in node)
         verdict = self._model.verdict(classes, self._tie)
         self._floor_above(node, classes)
@@ -96,7 +105,7 @@ class Search:
         if verdict.holds:
             loss = self._metric.value(classes, verdict.fails)
             place = int(np.ravel_multi_index(node, self._open.shape))
-            self._best = min(self._best, (loss, sum(node), place))
+            self._best = min(self._best, (loss, float(self._sums[node]), place))
         self._raise_below(below, classes, verdict)
 
     def _floor_above(self, node: Node, classes: Classes) -> None:
@@ -115,19 +124,19 @@ class Search:
         for column, base in enumerate(metric.base):
             extra = self._extra[column][below]
             np.maximum(extra, owed[column], out=extra)
-            parts.append(extra + _along(base, column, len(below))[below_axis(below, column)])
+            parts.append(extra + _along(base[self._floor[column] :][below[column]], column, len(below)))
         self._bound[below] = metric.aggregate(parts)
 
     def _first_bound(self, heights: Node) -> Floats:
         if not isinstance(self._metric, PerColumn):
             return np.full(heights, -np.inf)
-        parts = [_along(base, column, len(heights)) for column, base in enumerate(self._metric.base)]
+        parts = [_along(base[self._floor[column] :], column, len(heights)) for column, base in enumerate(self._metric.base)]
         return np.broadcast_to(self._metric.aggregate(parts), heights).copy()
 
     def _choose(self, wanted: Bools) -> list[Node]:
         """Nodes that rule out most, whichever way they turn out."""
         below, above = self._below.of(wanted), self._above.of(wanted)
-        score = np.where(wanted, np.minimum(below, above), 0).ravel()
+        score = np.where(wanted, np.minimum(below, _HOLDS_RARELY * above), 0).ravel()
         places = np.argpartition(score, -self._batch)[-self._batch :] if len(score) > self._batch else np.arange(len(score))
         places = places[np.argsort(-score[places], kind="stable")]
         return [tuple(map(int, node)) for node in np.transpose(np.unravel_index(places[score[places] > 0], wanted.shape))]
@@ -149,10 +158,6 @@ class _Running:
         for onto, level in self._steps:
             onto += level
         return self._sums
-
-
-def below_axis(below: tuple[slice, ...], column: int) -> tuple[slice, ...]:
-    return tuple(part if place == column else slice(None) for place, part in enumerate(below))
 
 
 def _along(values: Floats, axis: int, axes: int) -> Floats:

@@ -193,7 +193,9 @@ def published(loaded: Loaded, levels: Sequence[Ints], gone: Bools) -> str:
     """
     connection, combinations, config = loaded.table.connection, loaded.combinations, loaded.config
     quasi = {one.column: place for place, one in enumerate(config.quasi)}
-    everywhere = [place for place, level in enumerate(levels) if np.all(level == level[0])]
+    everywhere = [
+        place for place, level in enumerate(levels) if np.all(level == level[0]) and level[0] < combinations.hierarchies[place].levels
+    ]
     for place in everywhere:
         tree, level = combinations.hierarchies[place], int(levels[place][0])
         labels = [tree.labels[level][code] for code in tree.codes[level]]
@@ -226,7 +228,9 @@ def _cell_of(alias: str, column: str) -> str:
 
 
 def _labels(tree: Hierarchy, codes: Ints, levels: Ints) -> list[str]:
-    return [tree.labels[level][tree.codes[level][code]] for code, level in zip(codes.tolist(), levels.tolist(), strict=True)]
+    """The label of every value at its level; above the last level it is `*`."""
+    pairs = zip(codes.tolist(), levels.tolist(), strict=True)
+    return [tree.labels[level][tree.codes[level][code]] if level < tree.levels else SUPPRESSED for code, level in pairs]
 
 
 def same_levels(node: Node, combinations: Combinations) -> list[Ints]:
