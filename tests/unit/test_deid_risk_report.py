@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from pumasi.cli import app
 from pumasi.deid import engine
 from pumasi.deid.reading import read
+from pumasi.deid.risk.classes import classes
 from pumasi.deid.risk.links import links
 from pumasi.deid.risk.longitudinal import longitudinal
 from pumasi.deid.risk.model import scores
@@ -108,7 +109,8 @@ def test_information_left_is_a_ratio_of_entropies() -> None:
 def test_relations_are_one_for_the_same_and_none_for_the_unrelated() -> None:
     rows = words("\n".join(f"{a} {a * 2} {b}" for a in "abcd" for b in "xyz" for _ in range(10)))
     with made("a twice b", rows) as table:
-        found = relations(table, table, columns=["a", "twice", "b"])
+        joint = classes(table, quasi=["a"], sensitive=["twice", "b"]).joint
+    found = relations(joint, joint)
     assert found.before[0, 1] == pytest.approx(1.0)
     assert found.before[0, 2] == found.before[1, 2] == 0.0
     assert found.change == 0.0
@@ -118,8 +120,8 @@ def test_the_model_learns_what_there_is_to_learn() -> None:
     generator = random.Random(5)
     rows = [(one := generator.choice("ab"), "ill" if one == "a" else "well", generator.choice("uvw")) for _ in range(2000)]
     with made("q s noise", rows) as table:
-        told, guessed = scores(table, quasi=["q"], sensitive=["s", "noise"])
-        (again,) = scores(table, quasi=["q"], sensitive=["s"])
+        told, guessed = scores(classes(table, quasi=["q"], sensitive=["s", "noise"]))
+        again, _ = scores(classes(table, quasi=["q"], sensitive=["s", "noise"]))
     assert told.accuracy == 1.0 and told.gained > 0.95 and told.baseline < 0.6
     assert guessed.gained < 0.01 and guessed.accuracy < 0.45
     assert again == told

@@ -17,8 +17,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_array, hstack
 from scipy.special import logsumexp
 
-from pumasi.deid.reading import Table
-from pumasi.deid.risk.classes import Column, Floats, Ints, classes
+from pumasi.deid.risk.classes import Classes, Column, Floats, Ints, Joint
 from pumasi.deid.risk.effects import coarser
 
 ROWS = 30_000
@@ -41,28 +40,29 @@ class Score:
     gained: float
 
 
-def scores(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str]) -> tuple[Score, ...]:
+def scores(found: Classes) -> tuple[Score, ...]:
     """The score for each sensitive column that has at least two values."""
-    found = [_score(table, quasi, one) for one in sensitive]
-    return tuple(one for one in found if one is not None)
+    width = len(found.codes)
+    given = [_score(found.joint, width, place) for place in range(width, len(found.joint.columns))]
+    return tuple(one for one in given if one is not None)
 
 
-def _score(table: Table, quasi: Sequence[str], target: str) -> Score | None:
-    found = classes(table, quasi=[*quasi, target])
+def _score(found: Joint, width: int, place: int) -> Score | None:
+    """The first `width` columns predict the one at `place`."""
     generator = np.random.default_rng(SEED)
-    drawn = found.sizes
-    if found.rows > ROWS:
-        drawn = generator.multinomial(ROWS, found.sizes / found.rows)
+    drawn = found.rows
+    if drawn.sum() > ROWS:
+        drawn = generator.multinomial(ROWS, drawn / drawn.sum())
     used = np.flatnonzero(drawn)
     drawn = drawn[used]
     fit = generator.binomial(drawn, 0.7)
-    goal = _targets(found.columns[-1])[found.codes[-1][used]]
-    bands = [_banded(column)[code[used]] for column, code in zip(found.columns[:-1], found.codes[:-1], strict=True)]
+    goal = _targets(found.columns[place])[found.codes[place][used]]
+    bands = [_banded(column)[code[used]] for column, code in zip(found.columns[:width], found.codes[:width], strict=True)]
     inputs = _one_hot(bands)
     if goal.max() == 0 or fit.sum() == 0 or (drawn - fit).sum() == 0:
         return None
     weights = _fitted(inputs, goal, fit.astype(np.float64))
-    return _scored(target, inputs, goal, weights, fit, drawn - fit)
+    return _scored(found.columns[place].name, inputs, goal, weights, fit, drawn - fit)
 
 
 def _banded(column: Column) -> Ints:
@@ -101,7 +101,7 @@ def _fitted(inputs: csr_array, goal: Ints, rows: Floats) -> Floats:
         value = -(log[np.arange(len(y)), y] * n).sum() + RIDGE / 2 * (weights**2).sum()
         return float(value / total), (slope / total).ravel()
 
-    found = minimize(loss, np.zeros(width * values), jac=True, method="L-BFGS-B", options={"maxiter": 100, "ftol": 1e-7})
+    found = minimize(loss, np.zeros(width * values), jac=True, method="L-BFGS-B", options={"maxiter": 60, "ftol": 1e-7})
     best: Floats = found.x.reshape(width, values)
     return best
 

@@ -80,15 +80,14 @@ def examine(before: Table, after: Table | None, question: Question) -> Examinati
             both[-1], columns=question.links, skip=[*question.quasi, *question.sensitive, *question.events], person=question.person
         )
     names = (before.where, None if after is None else after.where)
-    return Examination(question, first, second, names, histories, tied, _utility(both, question) if question.utility else None)
+    return Examination(question, first, second, names, histories, tied, _utility(both, first, second) if question.utility else None)
 
 
-def _utility(both: list[Table], question: Question) -> Utility:
-    columns = [*question.quasi, *question.sensitive]
-    scores = tuple(model.scores(one, quasi=question.quasi, sensitive=question.sensitive) for one in both)
-    if len(both) == 1:
-        return Utility((), None, scores)
-    return Utility(utility.kept(*both), utility.relations(*both, columns=columns), scores)
+def _utility(both: list[Table], first: Assessment, second: Assessment | None) -> Utility:
+    if second is None:
+        return Utility((), None, (model.scores(first.found),))
+    related = utility.relations(first.found.joint, second.found.joint)
+    return Utility(utility.kept(*both), related, (model.scores(first.found), model.scores(second.found)))
 
 
 def _assess(table: Table, question: Question) -> Assessment:

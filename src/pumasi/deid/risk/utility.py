@@ -6,7 +6,6 @@ tables have by themselves is compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from pumasi.deid.engine import name
 from pumasi.deid.reading import Table
-from pumasi.deid.risk.classes import Floats, classes
+from pumasi.deid.risk.classes import Floats, Joint
 from pumasi.deid.risk.effects import coarser, entropy
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -108,18 +107,17 @@ def _distance(old: _Levels, new: _Levels) -> float:
 # --- relations ---
 
 
-def relations(before: Table, after: Table, *, columns: Sequence[str]) -> Relations:
-    """Of the first twelve columns named."""
-    chosen = tuple(columns)[:COLUMNS]
-    return Relations(chosen, _associations(before, chosen), _associations(after, chosen))
+def relations(before: Joint, after: Joint) -> Relations:
+    """Of the first twelve columns, the same in both."""
+    return Relations(tuple(one.name for one in before.columns[:COLUMNS]), _associations(before), _associations(after))
 
 
-def _associations(table: Table, columns: Sequence[str]) -> Floats:
-    found = classes(table, quasi=columns)
-    bands = [coarser(column)[code] if column.order is not None else code for column, code in zip(found.columns, found.codes, strict=True)]
+def _associations(found: Joint) -> Floats:
+    columns = found.columns[:COLUMNS]
+    bands = [coarser(column)[code] if column.order is not None else code for column, code in zip(columns, found.codes, strict=False)]
     matrix = np.eye(len(columns))
     for one, other in combinations(range(len(columns)), 2):
-        matrix[one, other] = matrix[other, one] = cramers_v(bands[one], bands[other], found.sizes)
+        matrix[one, other] = matrix[other, one] = cramers_v(bands[one], bands[other], found.rows)
     return matrix
 
 
