@@ -31,7 +31,7 @@ class Sequencer:
         self.site, self.origin = site, origin
         self._policy_text, self._policy = policy, note.Policy.parse(policy) if policy is not None else None
         self._key, self._batch = log_key, batch_seconds
-        self._vkey = note.VKey(origin, note.LOG, log_key.public_key().public_bytes_raw())
+        self.vkey = note.VKey(origin, note.LOG, log_key.public_key().public_bytes_raw())
         self._notes: dict[int, str] = {}
         self._final: set[int] = set()  # sizes whose checkpoint has reached the quorum
         newest = site.checkpoint()
@@ -132,7 +132,9 @@ class Sequencer:
     def cosigners(self, size: int | None = None) -> list[note.VKey]:
         """The key of every member that cosigns, as it counts under a head of this size (None: of the whole log)."""
         world = self.site.world
-        return [note.cosigner_vkey(self.origin, *known) for known in world.cosigners_at(world.entries if size is None else size)]
+        size = world.entries if size is None else size
+        origin = world.log_at(size).origin if world.logs else self.origin
+        return [note.cosigner_vkey(origin, *known) for known in world.cosigners_at(size)]
 
     def quorum(self) -> int:
         """A majority of the cosigners; 0 while there is none, and then nothing is witnessed."""
@@ -159,4 +161,4 @@ class Sequencer:
         """The C2SP tlog-policy that a verifier can pin: the hub's own file, or this log with a majority of its cosigners."""
         if self._policy_text is not None:
             return self._policy_text
-        return note.policy_text(self._vkey, self.cosigners(), quorum=self.quorum())
+        return note.policy_text(self.vkey, self.cosigners(), quorum=self.quorum())

@@ -27,6 +27,7 @@ from pumasi.node.comeback import Comeback
 from pumasi.node.courier import News
 from pumasi.node.deletion import Deletion
 from pumasi.node.gossip import Gossip
+from pumasi.node.handover import Crossing
 from pumasi.node.jobs.desk import JobDesk
 from pumasi.node.outgoing import SignedEvent
 from pumasi.node.workspace.keeper import Keeper
@@ -54,11 +55,18 @@ class Agent:
     def __post_init__(self) -> None:
         self.keeper = Keeper(self.node)
         self.comeback = Comeback(self.node)
+        self.crossing = Crossing(self.node, self._crossed)
         self.desk = JobDesk(self.node, self.keeper, self.stop)
         self.deletion = Deletion(self.node, self.keeper, self.desk, self.comeback)
         newest = self.node.site.checkpoint()
         self._seen = note.parse_checkpoint(newest).size if newest else 0
         self._awaited = self.node.site.last_logged()
+
+    def _crossed(self) -> None:
+        """The log goes on elsewhere: what was told to the old hub was told to nobody."""
+        newest = self.node.site.checkpoint()
+        self._seen = note.parse_checkpoint(newest).size if newest else 0
+        self._told, self._awaited = 0, self.node.site.last_logged()
 
     def run(self) -> None:
         """Follow the log in one thread, act in this one."""
@@ -101,6 +109,8 @@ class Agent:
     def follow(self) -> None:
         """Fetch what is new, replay it, check the head against the own copy, cosign it."""
         site = self.node.site
+        if self.crossing.step():
+            return  # between two logs it follows neither
         news = self.node.courier.news(site.tree.size, seen=self._told)
         for data, reasons in zip(news.entries, site.extend(news.entries, in_order=True), strict=False):
             if reasons:
@@ -133,10 +143,8 @@ class Agent:
         site, checkpoint = self.node.site, note.parse_checkpoint(text)
         if checkpoint.size > site.tree.size:
             return
-        founded = site.world.founded
-        assert founded is not None  # the first entry of every log
-        note.check(checkpoint, log=note.log_vkey(founded.origin, founded.log_key), cosigners=[])
-        if checkpoint.origin != founded.origin or checkpoint.root != site.tree.root(checkpoint.size):
+        self._check_signed(checkpoint, text)
+        if checkpoint.root != site.tree.root(checkpoint.size):
             site.note(f"evidence|{checkpoint.size}", text.encode())
             raise Tampered("the hub signed a head that is not the history it sent; the checkpoint is kept as evidence and not cosigned")
         if checkpoint.size <= self._told:
@@ -144,11 +152,21 @@ class Agent:
         if checkpoint.size > self._seen:  # saved before the signature goes out: this node never vouches for what it could forget
             site.save_checkpoint(checkpoint.size, text)
             self._seen = checkpoint.size
+        if self.crossing.waiting:
+            return  # a handover was signed here in between: this node vouches for nothing of the old log any more
         own = (self.node.settings.name, b64(self.node.cosigner.public_key().public_bytes_raw()))
-        name = note.cosigner_name(founded.origin, self.node.settings.name)
+        name = note.cosigner_name(checkpoint.origin, self.node.settings.name)
         if own in site.world.cosigners_at(checkpoint.size) and all(line.name != name for line in checkpoint.lines):
             self.node.courier.cosign(checkpoint.size, note.cosign(text, name, key=self.node.cosigner, time=int(time.time())))
         self._told = checkpoint.size
+
+    def _check_signed(self, checkpoint: note.Checkpoint, text: str) -> None:
+        """That the key signed it whose turn it is at this size; one by a key that was replaced is kept."""
+        try:
+            note.check(checkpoint, log=note.head_vkey(self.node.site.world, checkpoint.size), cosigners=[])
+        except Tampered:
+            self.node.site.note(f"evidence|{checkpoint.size}", text.encode())
+            raise
 
     # --- acting on it ---
 
