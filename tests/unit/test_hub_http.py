@@ -45,7 +45,7 @@ def signed(hub: LiveHub, author: str, method: str, target: str, body: bytes = b"
 
 
 PUBLIC = {
-    ("GET", "/"), ("GET", "/log"), ("GET", "/checkpoint"), ("GET", "/policy"), ("GET", "/gossip"), ("GET", "/openapi.json"),
+    ("GET", "/"), ("GET", "/log"), ("GET", "/checkpoint"), ("GET", "/policy"), ("GET", "/handover"), ("GET", "/gossip"), ("GET", "/openapi.json"),
     ("POST", "/events"), ("POST", "/cosignatures/{size}"),
 }  # fmt: skip
 VALUES = {"commitment": "0" * 64, "case": "0" * 32, "job": "0" * 32, "label": "q0r1"}

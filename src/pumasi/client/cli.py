@@ -59,6 +59,7 @@ def key_move(
 ) -> None:
     """The log was handed over: speak to the new hub, and send it again what you have said so far."""
     from pumasi.client import moving
+    from pumasi.client.home import read_toml
     from pumasi.ledger.handover import Handover, told
 
     found, party = Handover.parse(handover.read_bytes()), _home(home)
@@ -67,7 +68,11 @@ def key_move(
         typer.echo(line)
     if policy is None and not yes:
         typer.confirm("Compare the fingerprints with your hospital or member over another channel. Move?", abort=True)
+    before = party.hub
     count = party.move(found)
+    known = read_toml(identities_file()) if identities_file().is_file() else {}
+    if known.get(before) == str(home):
+        remember(party.hub, home)
     typer.echo(f"{party.id} speaks to {party.hub} now; {count} events are there.")
 
 

@@ -176,7 +176,7 @@ def open_signed(kind: Kind, data: bytes) -> Signed:
     if is_weak(public.public_bytes_raw()):
         raise Tampered(f"anybody can sign with the key on this {kind}")
     if is_weak(signature[:32]):
-        raise Tampered(f"the signature on this {kind} is one that no honest signer makes")
+        raise Tampered(f"the signature on this {kind} does not hold")
     try:
         public.verify(signature, _message(kind, value["body"]))
     except InvalidSignature as error:

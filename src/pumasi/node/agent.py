@@ -30,11 +30,10 @@ from pumasi.node.gossip import Gossip
 from pumasi.node.handover import Crossing
 from pumasi.node.jobs.desk import JobDesk
 from pumasi.node.outgoing import SignedEvent
+from pumasi.node.papers import DOCUMENT, Papers
 from pumasi.node.workspace.keeper import Keeper
 from pumasi.store.tail import tail_of
 
-# Which field of an event commits to a document that the other parties need.
-DOCUMENT = {"PermitIssued": "permit", "WorkspaceOpened": "manifest", "WorkspaceDestroyed": "certificate", "DatasetDescribed": "dataset"}
 PAUSE = 0.2
 GOSSIP_PAUSE = 5.0
 TROUBLE_PAUSE = 2.0
@@ -55,6 +54,7 @@ class Agent:
     def __post_init__(self) -> None:
         self.keeper = Keeper(self.node)
         self.comeback = Comeback(self.node)
+        self.papers = Papers(self.node)
         self.crossing = Crossing(self.node, self._crossed)
         self.desk = JobDesk(self.node, self.keeper, self.stop)
         self.deletion = Deletion(self.node, self.keeper, self.desk, self.comeback)
@@ -74,16 +74,19 @@ class Agent:
         follower.start()
         keeping = threading.Thread(target=self.node.site.keep_snapshots, args=(self.stop,), daemon=True, name="snapshots")
         keeping.start()
-        gossip = Gossip(self.node)
-        threading.Thread(target=self._forever, args=(lambda: self._compare(gossip), 0.0), daemon=True, name="gossip").start()
+        for name, step in (("gossip", Gossip(self.node).step), ("papers", self.papers.keep)):
+            threading.Thread(target=self._forever, args=(self._now_and_then(step), 0.0), daemon=True, name=name).start()
         self._forever(self.act, PAUSE)
         keeping.join(timeout=5)
         follower.join(timeout=0.5)  # it may be waiting for news for long, and may be cut off anywhere
 
-    def _compare(self, gossip: Gossip) -> None:
-        self.stop.wait(GOSSIP_PAUSE)
-        if not self.stop.is_set() and not self.comeback.pending:  # what it had shown before its backup is still there to be read
-            gossip.step()
+    def _now_and_then(self, step: Callable[[], None]) -> Callable[[], None]:
+        def once() -> None:
+            self.stop.wait(GOSSIP_PAUSE)
+            if not self.stop.is_set() and not self.comeback.pending:  # what it had shown before its backup is still there to be read
+                step()
+
+        return once
 
     def _forever(self, step: Callable[[], None], pause: float) -> None:
         while not self.stop.is_set():
@@ -176,6 +179,7 @@ class Agent:
         if self.comeback.pending:
             return  # it may have signed more than its backup knows
         self.end_permits()
+        self.papers.send_again()
         self.send_recorded()
         if self._awaited and self.node.site.index_of(self._awaited) is None:
             return  # the own copy lags behind: what is due is about to change

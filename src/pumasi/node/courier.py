@@ -57,6 +57,11 @@ class Courier:
         answer = self._channel.post("/events", b64(event.data).encode("ascii")).json()
         return [str(reason) for reason in answer[0]["reasons"]]
 
+    def send_paper(self, document: Document) -> None:
+        """Give a hub that took the log over a document that the log commits to, and that its author cannot send any more."""
+        _only(Document, document)
+        self._channel.put(f"/documents/{document.commitment}", document.data)
+
     def send_share(self, share: SealedShare) -> None:
         _only(SealedShare, share)
         self._channel.put(f"/jobs/{share.job}/{share.label}", share.data)

@@ -21,6 +21,7 @@ from pumasi.kernel.errors import Invalid, PumasiError, Refused, refuse_if
 from pumasi.ledger import note
 from pumasi.ledger.handover import Handover, Signature
 from pumasi.node.app import Node
+from pumasi.node.papers import SEND_AGAIN
 from pumasi.store import handover as crossing
 from pumasi.store.custody import sync_folder
 
@@ -113,6 +114,7 @@ class Crossing:
         write(home / "hub.crt", handover.certificate.encode())
         name_hub(home / "node.toml", handover.statement.place)
         self._node.courier.move(handover.statement.place, home / "hub.crt")
+        site.note(SEND_AGAIN, b"1")
         site.forget(SIGNED)
         self._crossed()
         arrived.rename(home / f"handover-{handover.statement.size}.json")
@@ -124,7 +126,7 @@ def name_hub(path: Path, place: str) -> None:
     """Put another address into node.toml, and leave every other byte of it alone."""
     text = path.read_text(encoding="utf-8-sig")
     top, mark, sections = re.match(r"(?s)(.*?)(^\[|\Z)(.*)", text, flags=re.MULTILINE).groups()  # type: ignore[union-attr]
-    changed, count = re.subn(r"(?m)^(hub\s*=\s*)(?:\"[^\"\n]*\"|'[^'\n]*')", lambda found: found[1] + json.dumps(place), top)
+    changed, count = re.subn(r"(?m)^(hub\s*=\s*)(?:\"[^\"\n]*\"|'[^'\n]*')(?=\s*(?:#|$))", lambda found: found[1] + json.dumps(place), top)
     if count != 1:
         raise Invalid(f'{path} must have one line hub = "…"; put {place} there')
     write(path, (changed + mark + sections).encode())
