@@ -19,9 +19,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from pumasi.hub.log import two_thirds
 from pumasi.kernel.envelope import Keys, sha256
 from pumasi.kernel.event import Entry
-from pumasi.ledger import bundle, note, verify
+from pumasi.ledger import bundle, note, proof, verify
 from pumasi.ledger.tree import Tree, leaf_hash
 from pumasi.store.site import Site
 from tests.casebook import COORDINATOR, ORIGIN, play
@@ -181,7 +182,8 @@ def _signatures(log: Sequence[bytes]) -> Row:
 
 
 def _proofs(names: list[str]) -> list[Row]:
-    """One entry's proof that travels alone (C2SP tlog-proof), at a million entries under seven cosignatures of which five count."""
+    """One entry's proof that travels alone (C2SP tlog-proof), at a million entries: under all seven cosignatures, and under the five
+    that a policy of more than two thirds asks for, as `pumasi ledger prove` writes it."""
     tree = Tree()
     for number in range(MILLION):
         tree.append(hashlib.sha256(number.to_bytes(8, "big")).digest())
@@ -193,16 +195,18 @@ def _proofs(names: list[str]) -> list[Row]:
         keys = Keys.new()
         vkeys.append(note.cosigner_vkey(ORIGIN, name, keys.public))
         text = note.add_cosignature(text, note.cosign(text, note.cosigner_name(ORIGIN, name), key=keys.signing, time=1_800_000_000))
-    policy = note.Policy.parse(note.policy_text(note.log_vkey(ORIGIN, log_key.public), vkeys, quorum=5))
+    policy = note.Policy.parse(note.policy_text(note.log_vkey(ORIGIN, log_key.public), vkeys, quorum=two_thirds(len(vkeys))))
     path = tree.inclusion_proof(index)
-    proof = note.tlog_proof(index, path, text)
-    ours = _seconds(lambda: note.verify_tlog_proof(proof, leaf_hash=leaf, policy=policy), times=200, best_of=5)
-    bare = 8 * _bare_verification([text.encode()[:200]] * 200)
-    size, raw = len(proof.encode()), len(path) * 32 + 8 * 64
-    return [
-        _row(f"proof at 1M entries, 7 cosigners like '{names[0]}' / its raw hashes and signatures", "bytes", size, raw),
-        _row(f"verify that proof, names like '{names[0]}' / 8 bare Ed25519", "ms", ours * 1e3, bare * 1e3),
-    ]
+    found = []
+    for kept, head in ((7, text), (5, policy.shortest(text))):
+        written = proof.tlog_proof(index, path, head)
+        ours = _seconds(lambda: proof.verify_tlog_proof(written, leaf_hash=leaf, policy=policy), times=200, best_of=5)  # noqa: B023
+        bare = (1 + kept) * _bare_verification([text.encode()[:200]] * 200)
+        case = f"proof at 1M entries, 7 cosigners like '{names[0]}', {kept} cosignatures in it"
+        size, raw = len(written.encode()), len(path) * 32 + (1 + kept) * 64
+        found.append(_row(f"{case} / its raw hashes and signatures", "bytes", size, raw))
+        found.append(_row(f"verify that proof / {1 + kept} bare Ed25519", "ms", ours * 1e3, bare * 1e3))
+    return found
 
 
 def _bundle_verified() -> Row:
@@ -289,5 +293,5 @@ def _bundle(stream: Stream, size: int) -> bytes:
         line = note.cosign(text, note.cosigner_name(ORIGIN, member), key=stream.cosigners[member], time=1_800_000_000)
         text = note.add_cosignature(text, line)
     case = next(iter(stream.world.cases))
-    entries, _ = bundle.select(case, stream.log[:size])
+    entries, _ = bundle.select(case, enumerate(stream.log[:size]))
     return bundle.build(case, entries=entries, checkpoint=text, tree=tree, documents=stream.documents)

@@ -23,12 +23,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pumasi.analysis import memory
 from pumasi.analysis.frame import Frame
 from pumasi.analysis.methods import KINDS
-from pumasi.client.study import compiled
+from pumasi.client.questions import compiled
 from pumasi.kernel.envelope import Keys, canonical, sha256
 from pumasi.kernel.job import Job
 from pumasi.kernel.study import AgreedTable
+from pumasi.node.jobs.remembered import Earlier
 from pumasi.node.jobs.rounds import Failed, Party, Run
 from tests.analysis_rounds import Pooled, assert_pooled, frame
 
@@ -119,11 +121,17 @@ class Half:
 
     data: Frame
 
-    def load(self, table: str, columns: set[str]) -> None:
+    def load(self, table: str, columns: set[str]) -> int:
         assert columns <= set(self.data.columns)
+        return self.data.rows
 
     def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
         return [float(value) for value in KINDS[question["kind"]].local(self.data, question, state)]
+
+    def compare(self, question: dict[str, Any], earlier: Earlier) -> list[float]:
+        asked = (question, earlier.question)
+        now, before = (memory.Footprint.of(self.data, one) for one in asked)
+        return memory.local(now, before, asked=asked, load=earlier.people)
 
 
 def _measure(hospitals: int) -> tuple[float, float, float, int]:
@@ -135,7 +143,7 @@ def _measure(hospitals: int) -> tuple[float, float, float, int]:
     job = Job(
         job="ab" * 16, case="ca" * 16, applicant="ari@company", applicant_box=Keys.new().box_public,
         permits={name: sha256(name.encode()) for name in names}, lead=names[0], smallest_cell=10, code=sha256(b"code"),
-        questions=[compiled(dict(QUESTION), {"patients": agreed})],
+        questions=[compiled(dict(QUESTION), {"patients": agreed}, names)],
     )  # fmt: skip
     digest, post = sha256(canonical(job.plain())), Post()
     halves = {name: Half(frame(table.iloc[at::hospitals].reset_index(drop=True), LEVELS)) for at, name in enumerate(names)}

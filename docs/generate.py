@@ -16,6 +16,7 @@ from typing import Any, get_args
 import typer.main
 from fastapi.routing import APIRoute
 
+from pumasi.analysis import forms
 from pumasi.cli import app as commands
 from pumasi.client import studyfile
 from pumasi.demo.hospitals import STUDY
@@ -116,7 +117,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/cosignatures/{size}"): "a hospital's cosignature on the checkpoint over `size` entries",
     ("GET", "/checkpoint"): "the newest checkpoint with a quorum of cosignatures, over at least `covering` entries",
     ("GET", "/handover"): "how this hub came to a log that another had begun: the event with the quorum's signatures, and what to pin",
-    ("GET", "/policy"): "the C2SP tlog-policy of this log: its key, its cosigners, a majority",
+    ("GET", "/policy"): "the C2SP tlog-policy of this log: its key, its cosigners, the quorum",
     ("POST", "/admissions"): "the coordinating body admits the member named in the body",
     ("POST", "/revocations"): "the coordinating body revokes the keys of the member named in the body",
     ("PUT", "/documents/{commitment}"): "keep the document behind a salted commitment",
@@ -188,27 +189,22 @@ STUDY_WORDS: dict[str, dict[str, str]] = {
         "hospitals describe",
     },
 }
-ANALYSIS_WORDS: dict[str, dict[str, str]] = {
-    "table": {"by": "one or two columns with levels to count people by"},
-    "describe": {"columns": "numbers: people, missing, mean, sd; everything else, and numbers of one or two values: people per level"},
-    "glm": {
-        "family": f"one of {', '.join(f'`{name}`' for name in studyfile._FAMILIES)}, with its canonical link",
-        "formula": "Wilkinson notation over the columns: `+ - : * ** ^ ( ) 0 1` and `C(column)`; no other call",
-    },
-}
+
+
+def _choices(key: forms.Key) -> str:
+    return f": {', '.join(f'`{choice}`' for choice in key.choices)}" if key.choices else ""
 
 
 def study_page() -> str:
     known: dict[str, dict[str, Any]] = {"top": studyfile._TOP, "table": studyfile._TABLE, "column": studyfile._COLUMN}
-    shared = {"name", "kind", "table"}
-    if {part: set(keys) for part, keys in known.items()} != {part: set(words) for part, words in STUDY_WORDS.items()} or {
-        kind: set(keys) - shared for kind, keys in studyfile._ANALYSIS.items()
-    } != {kind: set(words) for kind, words in ANALYSIS_WORDS.items()}:
+    if {part: set(keys) for part, keys in known.items()} != {part: set(words) for part, words in STUDY_WORDS.items()}:
         raise SystemExit(f"describe the keys of study.toml in {__file__}")
     titles = {"top": "Top", "table": "`[tables.NAME]`", "column": "One column"}
     parts = [
         "# study.toml\n",
-        NOTE.format(source="`src/pumasi/client/studyfile.py`, `src/pumasi/kernel/codes.py` and `src/pumasi/demo/hospitals.py`"),
+        NOTE.format(
+            source=", ".join(f"`src/pumasi/{of}.py`" for of in ("client/studyfile", "analysis/forms", "kernel/codes", "demo/hospitals"))
+        ),
         "A study as a researcher writes it down. Everything is checked before anything is sent: an unknown key, a "
         "wrong type or a column that no "
         "section names is told with its line, all of them at once.\n",
@@ -220,9 +216,17 @@ def study_page() -> str:
             + "\n".join(["| key | |", "|---|---|", *(f"| `{key}` | {text} |" for key, text in words.items())])
             + "\n"
         )
-    rows = [f"| `{kind}` | `{key}` | {text} |" for kind, words in ANALYSIS_WORDS.items() for key, text in words.items()]
+    shared = [f"| `{name}` | {key.words} |" for name, key in forms.written("count").items()]
+    rows = [
+        f"| `{kind}` | `{name}` | {key.words}{_choices(key)}{'' if key.needed else ' (may be left out)'} |"
+        for kind in forms.FORMS
+        for name, key in forms.written(kind).items()
+        if name not in forms.SHARED
+    ]
     parts.append(
-        "## `[[analysis]]`\n\nEach has a `name` (its own), a `kind`, the `table` it reads, and:\n\n"
+        "## `[[analysis]]`\n\nEach has a `name` (its own), a `kind` and the `table` it reads. Every kind also takes\n\n"
+        + "\n".join(["| key | |", "|---|---|", *shared])
+        + f"\n\nThe kinds are {', '.join(f'`{kind}`' for kind in forms.FORMS)}; `count` needs nothing more, the others have:\n\n"
         + "\n".join(["| kind | key | |", "|---|---|---|", *rows])
         + "\n"
     )

@@ -462,7 +462,7 @@ class Casebook:
         return policy_text(log_vkey(self.origin, Keys(self.log_key, box).public), witnesses, quorum=quorum)
 
     def entries(self) -> list[tuple[int, bytes]]:
-        return bundle.select(self.case, self.log)[0]
+        return bundle.select(self.case, enumerate(self.log))[0]
 
     def bundle(self, *, checkpoint: str | None = None) -> bytes:
         note = checkpoint or self.checkpoint()

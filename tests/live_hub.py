@@ -38,9 +38,9 @@ from pumasi.node import settings as node_settings
 from pumasi.node.app import Node, table_sources
 from pumasi.node.courier import Courier
 from pumasi.store.db import open_db, outbox
-from pumasi.store.document import Document
+from pumasi.store.document import Document, keep_document
 from pumasi.store.keyring import FileKeyring
-from pumasi.store.site import Site, keep_document
+from pumasi.store.site import Site
 from tests.casebook import COORDINATOR, HOSPITALS, ORIGIN, START, Casebook
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -37,6 +38,32 @@ def test_what_is_written_is_read_back(value: Any) -> None:
     assert parse_canonical(written) == value
     assert canonical(parse_canonical(written)) == written
     assert json.loads(written, parse_int=float) == value
+
+
+@given(values, st.booleans(), st.booleans(), st.sampled_from([(",", ":"), (", ", ": ")]))
+@example(1.0, True, True, (",", ":"))
+@example({"\ufb33": 1, "\U0001f600": 2}, False, True, (",", ":"))  # by code points, not by UTF-16 code units
+@example(["\ud83d\ude00"], True, True, (",", ":"))
+@example(2**53, True, True, (",", ":"))
+@example(-(2**53), True, True, (",", ":"))
+def test_what_another_writes_is_read_only_when_the_standard_writes_the_same(
+    value: Any, ascii: bool, ordered: bool, separators: tuple[str, str]
+) -> None:
+    data = json.dumps(value, ensure_ascii=ascii, sort_keys=ordered, separators=separators).encode("utf-8", "surrogatepass")
+    try:
+        same = rfc8785.dumps(json.loads(data, parse_int=lambda digits: _exact(int(digits)))) == data
+    except (ValueError, rfc8785.CanonicalizationError):
+        same = False
+    if same:
+        assert canonical(parse_canonical(data)) == data
+    else:
+        with pytest.raises(Tampered):
+            parse_canonical(data)
+
+
+def _exact(number: int) -> float:
+    """As JSON.parse reads it."""
+    return float(number) if abs(number) >= 2**53 else number
 
 
 @given(values, values)

@@ -17,7 +17,7 @@ from typing import Any
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import Keys, b64, canonical, sign
 from pumasi.kernel.event import CONSORTIUM, Entry
-from pumasi.ledger import note
+from pumasi.ledger import note, proof
 from tests.casebook import COORDINATOR, ORIGIN
 from tests.torture.histories import COSIGNERS
 from tests.torture.scene import Scene, grown, head_over
@@ -409,7 +409,7 @@ def swap_in_bundle(scene: Scene, chance: Random) -> list[str]:
 
 def swap_in_proof(scene: Scene, chance: Random) -> list[str]:
     at = chance.randrange(len(scene.log))
-    return scene.judge_proof(note.tlog_proof(at, scene.book.tree.inclusion_proof(at), _swapped(scene, chance)), scene.log[at])
+    return scene.judge_proof(proof.tlog_proof(at, scene.book.tree.inclusion_proof(at), _swapped(scene, chance)), scene.log[at])
 
 
 # --- 11. stale checkpoint ------------------------------------------------------------------------------------------------
@@ -424,8 +424,8 @@ def stale_proof(scene: Scene, chance: Random) -> list[str]:
     size = chance.randrange(2, len(scene.log))
     at = chance.randrange(len(scene.log))
     if at >= size or scene.book.tree.inclusion_proof(at, size) == scene.book.tree.inclusion_proof(at):
-        return scene.judge_proof(note.tlog_proof(at, scene.book.tree.inclusion_proof(at), scene.book.checkpoint(size)), scene.log[at])
-    return scene.judge_proof(note.tlog_proof(at, scene.book.tree.inclusion_proof(at, size), scene.head), scene.log[at])
+        return scene.judge_proof(proof.tlog_proof(at, scene.book.tree.inclusion_proof(at), scene.book.checkpoint(size)), scene.log[at])
+    return scene.judge_proof(proof.tlog_proof(at, scene.book.tree.inclusion_proof(at, size), scene.head), scene.log[at])
 
 
 def stale_cosignatures(scene: Scene, chance: Random) -> list[str]:

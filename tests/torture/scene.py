@@ -22,7 +22,7 @@ from pumasi.client.home import Home
 from pumasi.kernel.envelope import b64, canonical
 from pumasi.kernel.errors import PumasiError
 from pumasi.kernel.event import Entry
-from pumasi.ledger import evidence, note, verify
+from pumasi.ledger import evidence, note, proof, verify
 from pumasi.ledger.tree import Tree, leaf_hash
 from pumasi.node.agent import Agent
 from pumasi.node.courier import Courier, News
@@ -162,7 +162,7 @@ class Scene:
         self.start = next(i for i, event in enumerate(self.events) if event.type == "WorkspaceOpened")
         self.listener = Listener(folder / "listener", self.book, self.start)
         bare = self.book.checkpoint(cosigners=COSIGNERS[:QUORUM])  # no cosignature more than it needs
-        self.proofs = [note.tlog_proof(i, self.book.tree.inclusion_proof(i), bare) for i in range(len(self.log))]
+        self.proofs = [proof.tlog_proof(i, self.book.tree.inclusion_proof(i), bare) for i in range(len(self.log))]
         self.newcomers = [self.book.newcomer(f"newcomer-{number}") for number in range(NEWCOMERS)]
 
     # --- who judges ---
@@ -203,7 +203,7 @@ class Scene:
 
     def judge_proof(self, text: str, entry: bytes) -> list[str]:
         try:
-            note.verify_tlog_proof(text, leaf_hash=leaf_hash(entry), policy=self.note_policy)
+            proof.verify_tlog_proof(text, leaf_hash=leaf_hash(entry), policy=self.note_policy)
         except PumasiError as error:
             return list(error.reasons)
         return []

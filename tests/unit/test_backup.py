@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from pumasi.kernel import event as ev
-from pumasi.kernel.envelope import Keys, b64
+from pumasi.kernel.envelope import Keys, b64, sha256
 from pumasi.kernel.errors import Invalid, Refused, Tampered
-from pumasi.kernel.event import CONSORTIUM
+from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.ledger import note
 from pumasi.store import backup, tail
 from pumasi.store.backup import HUB, NODE, back_up, read_manifest, restore
@@ -136,7 +136,8 @@ def test_a_party_that_writes_meanwhile_is_backed_up_at_one_moment(tmp_path: Path
     size = len(book.log)
     book.play(after="datasets")
     with site.engine.begin() as db:
-        site._add(db, book.log[size:], in_order=True)  # a transaction that is still open
+        later = {sha256(data): Entry(data) for data in book.log[size:]}
+        site._add(db, list(later), later, in_order=True)  # a transaction that is still open
         source = made(folder, tmp_path / "node.tar")
     assert read_manifest(source).size == size
     assert read_manifest(made(folder, tmp_path / "later.tar")).size == len(book.log)

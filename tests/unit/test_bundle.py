@@ -46,7 +46,7 @@ def test_it_opens_the_documents_of_the_case_and_no_others() -> None:
     per_hospital = 3  # permit, manifest, certificate
     assert len(documents) == 1 + 1 + per_hospital * len(WHOLE.hospitals)
     assert documents.keys() == WHOLE.documents.keys()
-    assert sorted(documents) == sorted(bundle.select(WHOLE.case, WHOLE.log)[1])
+    assert sorted(documents) == sorted(bundle.select(WHOLE.case, enumerate(WHOLE.log))[1])
 
 
 def test_it_holds_each_head_that_a_hospital_saw_once() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pumasi.hub.log import KEPT, Sequencer
+from pumasi.hub.log import KEPT, Sequencer, two_thirds
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import Keys, sha256
 from pumasi.kernel.errors import NotFound, Refused, Tampered
@@ -136,32 +136,40 @@ def test_acts_of_several_threads_are_chained_one_after_the_other(hub: Callable[[
 # --- checkpoints
 
 
-def test_a_head_is_final_only_with_a_majority_of_the_cosigners(hub: Callable[[Casebook], Sequencer]) -> None:
+def test_a_head_is_final_only_with_more_than_two_thirds_of_the_cosigners(hub: Callable[[Casebook], Sequencer]) -> None:
     book = play(until="datasets")
     log = hub(book)
-    assert (len(log.cosigners()), log.quorum(), log.newest(), log.final(0)) == (5, 3, None, None)
+    assert (len(log.cosigners()), log.quorum(), log.newest(), log.final(0)) == (5, 4, None, None)
     log.publish()
-    first, second, third, *_ = HOSPITALS
-    cosign(log, book, first, second)
+    first, second, third, fourth, _ = HOSPITALS
+    cosign(log, book, first, second, third)
     assert log.final(0) is None
-    cosign(log, book, third)
+    cosign(log, book, fourth)
     final = log.final(0)
     assert final is not None and final == log.newest() == log.site.checkpoint()
     assert note.Policy.parse(log.policy()).satisfied(final) == []
     assert log.final(log.published) == final and log.final(log.published + 1) is None
 
 
+@pytest.mark.parametrize(("cosigners", "quorum"), [(0, 0), (1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (6, 5), (7, 5), (10, 7), (12, 9)])
+def test_the_quorum_outlasts_a_third_that_is_away_or_lies(cosigners: int, quorum: int) -> None:
+    assert two_thirds(cosigners) == quorum
+    tolerated = max(cosigners - 1, 0) // 3
+    assert 2 * quorum - cosigners > tolerated or not cosigners  # two conflicting heads share an honest cosigner
+    assert cosigners - quorum >= tolerated  # so many may be away
+
+
 def test_an_older_head_stays_final_until_the_newer_one_is(hub: Callable[[Casebook], Sequencer]) -> None:
     book = play(until="datasets")
     log, size = hub(book), len(book.log)
     log.publish()
-    cosign(log, book, *list(HOSPITALS)[:3])
+    cosign(log, book, *list(HOSPITALS)[:4])
     final = log.final(0)
     book.submitted()
     log.submit(book.log[size:])
     log.publish()
     assert log.final(0) == final and log.final(size + 1) is None
-    cosign(log, book, *list(HOSPITALS)[:3])
+    cosign(log, book, *list(HOSPITALS)[:4])
     assert log.final(0) == log.newest() != final
 
 
@@ -212,12 +220,12 @@ def test_a_restart_keeps_entries_heads_and_cosignatures(hub: Callable[[Casebook]
     book = play(until="datasets")
     log = hub(book)
     log.publish()
-    cosign(log, book, *list(HOSPITALS)[:3])
+    cosign(log, book, *list(HOSPITALS)[:4])
     again = hub(book)
     assert again.site.entries(0) == book.log
     assert (again.published, again.newest(), again.final(0)) == (log.published, log.newest(), log.newest())
-    cosign(again, book, list(HOSPITALS)[3])
-    assert len(note.parse_checkpoint(again.final(0) or "").lines) == 5
+    cosign(again, book, list(HOSPITALS)[4])
+    assert len(note.parse_checkpoint(again.final(0) or "").lines) == 6
 
 
 def test_checkpoints_are_published_by_themselves(hub: Callable[[Casebook], Sequencer]) -> None:

@@ -16,7 +16,7 @@ from tests.kernel_world import COORDINATOR, HERE, PLATFORM, THERE, UNADMITTED, S
 
 SUCCESSOR = "second-centre"
 IDENTITY = b64(b"\x01" + bytes(31))  # the neutral point: anybody can sign under it
-TOO_FEW = "{} of 9 that cosign have signed the handover; it takes 6"
+TOO_FEW = "{} of 9 that cosign have signed the handover; it takes 7"
 
 
 def fields(story: Story, who: str = SUCCESSOR, *, signers: list[str] | None = None, **other: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def refused(story: Story, who: str = SUCCESSOR, *, signed_by: str | None = None,
     return story.refusals(who, ev.LogHandedOver, signed_by=signed_by or f"new {who}", **fields(story, who) | other)
 
 
-@pytest.mark.parametrize(("count", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 4), (6, 4), (7, 5), (10, 7), (70, 47)])
+@pytest.mark.parametrize(("count", "needed"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (6, 5), (7, 5), (10, 7), (70, 47)])
 def test_two_quorums_share_more_than_may_lie(count: int, needed: int) -> None:
     assert quorum_of(count) == needed
     assert 2 * needed - count > (count - 1) // 3
@@ -81,16 +81,16 @@ def test_the_old_coordinating_body_speaks_no_more() -> None:
 def test_it_takes_the_quorum_and_needs_no_word_of_the_old_log() -> None:
     story = k.opened()
     nine = sorted(name for name, _ in story.world.cosigners_at(story.world.entries))
-    assert story.refusals(SUCCESSOR, ev.LogHandedOver, signed_by=f"new {SUCCESSOR}", **fields(story, signers=nine[:5])) == [
-        TOO_FEW.format(5)
+    assert story.refusals(SUCCESSOR, ev.LogHandedOver, signed_by=f"new {SUCCESSOR}", **fields(story, signers=nine[:6])) == [
+        TOO_FEW.format(6)
     ]
-    assert story.refusals(SUCCESSOR, ev.LogHandedOver, signed_by=f"new {SUCCESSOR}", **fields(story, signers=nine[3:])) == []
+    assert story.refusals(SUCCESSOR, ev.LogHandedOver, signed_by=f"new {SUCCESSOR}", **fields(story, signers=nine[2:])) == []
 
 
 def test_one_member_counts_once() -> None:
     story = k.opened()
     whole = fields(story)
-    twice = whole["signatures"][:1] * 6
+    twice = whole["signatures"][:1] * 7
     assert refused(story, signatures=twice) == ["the signatures stand once each, in the order of the members' names"]
     assert refused(story, signatures=whole["signatures"][::-1]) == ["the signatures stand once each, in the order of the members' names"]
 

@@ -45,6 +45,10 @@ def version(path: Path) -> int:
     return int(ask(path, "PRAGMA user_version")[0][0])
 
 
+def indexes(path: Path) -> set[str]:
+    return {name for (name,) in ask(path, "SELECT name FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite_%'")}
+
+
 def shape(path: Path) -> dict[str, list[Any]]:
     """Every table with its columns, whatever order they were made in."""
     tables = [name for (name,) in ask(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")]
@@ -83,6 +87,7 @@ def test_an_old_database_gets_the_shape_of_a_new_one(old: Path, tmp_path: Path) 
     open_db(old).dispose()
     open_db(tmp_path / "new.db").dispose()
     assert version(old) == NEWEST
+    assert indexes(old) == indexes(tmp_path / "new.db") >= {"entries_case"}
     assert shape(old) == shape(tmp_path / "new.db") and len(shape(old)) == len(metadata.tables)
 
 

@@ -126,3 +126,12 @@ def test_a_hubs_value_that_does_not_fit_is_named_by_its_key(tmp_path: Path, line
     (home / "hub.toml").write_text(text.replace(old, line), encoding="utf-8")
     with pytest.raises(Invalid, match=key):
         hub_settings.load(home)
+
+
+def test_a_policy_that_one_liar_could_meet_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    home = hub_home(tmp_path)
+    assert hub_settings.load(home).policy_text(home) is None
+    file = home / "hub.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace('policy = "two-thirds"', 'policy = "majority"'), encoding="utf-8")
+    with pytest.raises(Invalid, match='write policy = "two-thirds"'):
+        hub_settings.load(home).policy_text(home)

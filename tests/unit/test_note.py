@@ -15,7 +15,6 @@ from pumasi.ledger.note import (
     LOG,
     Policy,
     SignatureLine,
-    TlogProof,
     VKey,
     add_cosignature,
     check,
@@ -26,9 +25,8 @@ from pumasi.ledger.note import (
     parse_checkpoint,
     policy_text,
     sign_checkpoint,
-    tlog_proof,
-    verify_tlog_proof,
 )
+from pumasi.ledger.proof import TlogProof, tlog_proof, verify_tlog_proof
 from pumasi.ledger.tree import Tree, leaf_hash
 
 ORIGIN = "log.pumasi.example/study"
@@ -362,6 +360,28 @@ def test_a_proof_travels_alone() -> None:
     assert (proof.index, len(proof.proof)) == (5, 4)
     assert PROOF.startswith("c2sp.org/tlog-proof@v1\nindex 5\n")
     assert tlog_proof(proof.index, proof.proof, proof.checkpoint) == PROOF
+
+
+def test_the_shortest_note_has_the_cosignatures_of_a_quorum_and_no_more() -> None:
+    policy = Policy.parse(policy_text(VKEY, COSIGNERS, quorum=2))
+    short = policy.shortest(cosigned(*NAMES))
+    longest_last = sorted(COSIGNERS, key=lambda vkey: (-len(vkey.name), vkey.name))
+    assert {line.name for line in parse_checkpoint(short).lines} == {ORIGIN, *(vkey.name for vkey in longest_last[2:])}
+    assert policy.satisfied(short) == [] and policy.shortest(short) == short
+    assert policy.shortest(cosigned("hill", "river")) == cosigned("hill", "river")
+    with pytest.raises(Tampered, match="quorum"):
+        policy.shortest(cosigned("hill"))
+
+
+def test_the_shortest_note_keeps_a_member_of_every_group_that_must_sign() -> None:
+    lines = [f"log {VKEY}", *(f"witness w{number} {vkey}" for number, vkey in enumerate(COSIGNERS))]
+    groups = ["group hospitals 1 w0 w1 w2", "group all2 all hospitals w3", "quorum all2", ""]
+    policy = Policy.parse("\n".join([*lines, *groups]))
+    short = parse_checkpoint(policy.shortest(cosigned(*NAMES)))
+    assert len(short.lines) == 3 and policy.satisfied(str(short)) == []
+    assert COSIGNERS[3].name in {line.name for line in short.lines}
+    unwitnessed = Policy.parse(policy_text(VKEY, COSIGNERS, quorum=0))
+    assert [line.name for line in parse_checkpoint(unwitnessed.shortest(cosigned(*NAMES))).lines] == [ORIGIN]
 
 
 def test_a_proof_of_another_entry_index_or_head_is_tampered() -> None:

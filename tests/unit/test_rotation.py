@@ -20,6 +20,7 @@ from pumasi.node import permits, rotation
 from pumasi.node.agent import Agent
 from pumasi.node.app import Node
 from pumasi.store.rotation import next_of, signing_key, write_next
+from pumasi.store.snapshot import Snapshots
 from tests.casebook import COORDINATOR, ORIGIN, RESEARCHER, Casebook, play
 from tests.live_hub import LiveHub
 
@@ -48,7 +49,12 @@ def test_a_node_announces_its_new_keys_and_cosigns_with_them_from_there_on(live:
     hub = live(play(until="opened"))
     node = node_of(hub)
     old = b64(node.cosigner.public_key().public_bytes_raw())
+    snapshots = Snapshots(node.home / "snapshot", node.site.keys)
+    assert snapshots.save(snapshots.capture(node.site.world, node.site.tree))
+    snapshots.close()
     rotation.rotate(node.home, node.site)
+    kept = Snapshots(node.home / "snapshot", Keys.from_text((node.home / "keys" / "node.key").read_text())).load()
+    assert kept is not None and kept[1].root() == node.site.tree.root()  # nothing is replayed for new keys
     assert not next_of(node.home / "keys" / "node.key").exists()
     assert stat.S_IMODE((node.home / "keys" / "node.key").stat().st_mode) == 0o600
     node = again(hub, node)

@@ -200,6 +200,21 @@ def test_a_damaged_snapshot_costs_time_and_nothing_else(tmp_path: Path, damage, 
     assert again._snapshots is not None and again._snapshots.size == len(book.log)
 
 
+def test_a_new_key_vouches_for_what_the_old_one_did(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    book, new = play(until="issued"), Keys.new()
+    written(tmp_path / "a", book)
+    snapshots(tmp_path / "a" / "snapshot").rekey(new)
+    found = Snapshots(tmp_path / "a" / "snapshot", new).load()
+    assert found is not None and (found[0], found[1].root()) == (book.world, book.tree.root())
+    with pytest.raises(Tampered, match="another party"):
+        snapshots(tmp_path / "a" / "snapshot").load()
+    other = Snapshots(tmp_path / "a" / "snapshot", Keys.new())
+    other.rekey(KEYS)  # whoever is no author of it cannot take it over
+    assert Snapshots(tmp_path / "a" / "snapshot", new).load() is not None
+    snapshots(tmp_path / "none").rekey(new)
+    assert snapshots(tmp_path / "none").load() is None
+
+
 def test_another_partys_snapshot_is_not_believed(tmp_path: Path) -> None:
     written(tmp_path, play(until="people"))
     with pytest.raises(Tampered, match="another party"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pumasi.kernel.envelope import Keys, commit
 from pumasi.kernel.errors import Invalid, NotFound, Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.ledger import bundle
-from pumasi.store.db import documents, open_db, outbox
+from pumasi.store.db import CASE_OF, documents, open_db, outbox, reader
 from pumasi.store.document import Document
 from pumasi.store.site import Site
 from tests.casebook import COORDINATOR, Casebook, play
@@ -252,6 +253,19 @@ def test_the_newest_checkpoint_is_the_one_over_most_entries(tmp_path: Path) -> N
     assert site_at(tmp_path / "a.db").checkpoint() == cosigned
 
 
+def test_the_entries_of_a_case_are_found_without_reading_the_others(tmp_path: Path) -> None:
+    book = play(until="opened")
+    site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="a.db")
+    bodies = [(index, json.loads(data)["body"]["case"]) for index, data in enumerate(book.log)]
+    for cases in ([book.case], [CONSORTIUM], [CONSORTIUM, book.case], ["0" * 32], []):
+        expected = [(index, book.log[index]) for index, case in bodies if case in cases]
+        assert site.entries_of(*cases) == expected
+        assert site.entries_of(*cases, before=40) == [(index, data) for index, data in expected if index < 40]
+    with reader(site.engine).connect() as db:
+        plan = db.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT data FROM entries WHERE {CASE_OF} = 'x'").all()
+    assert "entries_case" in str(plan)
+
+
 def test_a_kept_document_is_given_back_only_whole(tmp_path: Path) -> None:
     site, document = site_at(tmp_path / "a.db"), Document.new({"제목": ["연구", 1, None]})
     site.keep(document)
@@ -273,7 +287,7 @@ def test_an_erased_document_is_gone_and_the_log_still_verifies(tmp_path: Path) -
         site.document(book.applied)
     again = site_at(tmp_path / "a.db", who=COORDINATOR, keys=book.keys_of(COORDINATOR))
     assert again.tree.root() == book.tree.root() and again.world.cases[book.case].state == "done"
-    entries, wanted = bundle.select(book.case, again.entries(0))
+    entries, wanted = bundle.select(book.case, again.entries_of(CONSORTIUM, book.case))
     held = {commitment: book.documents[commitment] for commitment in wanted if commitment != book.applied}
     with pytest.raises(Invalid, match="was it erased"):
         bundle.build(book.case, entries=entries, checkpoint=book.checkpoint(), tree=again.tree, documents=held)

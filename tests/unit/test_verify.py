@@ -1281,7 +1281,7 @@ def test_an_invented_head_that_a_hospital_claims_to_have_seen_is_refused() -> No
         for index, data in book.entries()
     ]
     heads = [seen | {"proof": [note.b64(step) for step in book.tree.consistency_proof(5)]}]
-    documents = {name: book.documents[name] for name in bundle.select(book.case, book.log)[1]}
+    documents = {name: book.documents[name] for name in bundle.select(book.case, enumerate(book.log))[1]}
     value |= {"entries": shown, "heads": heads, "documents": documents, "checkpoint": book.checkpoint()}
     assert "was rewritten" in reasons(verify.canonical(value))[0]
     for size, words in ((len(book.log), "was rewritten"), (len(book.log) + 1, "was rewritten")):

@@ -15,7 +15,7 @@ import numpy as np
 from pumasi.kernel.errors import Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,6 +60,27 @@ class Frame:
     def one_row_each(self) -> bool:
         """Whether nobody has several rows."""
         return self.rows == 0 or int(self._dense.max()) + 1 == self.rows
+
+    def numbered(self, persons: NDArray[np.intp]) -> Frame:
+        """The same rows under other codes for the people."""
+        return Frame(persons=persons.astype(np.int64), columns=self.columns)
+
+    def having(self, columns: Iterable[str]) -> Frame:
+        """These columns alone."""
+        return Frame(persons=self.persons, columns={name: self.column(name) for name in columns})
+
+    def only(self, rows: NDArray[np.bool_]) -> Frame:
+        """The rows that are True in `rows`; people keep their codes."""
+        columns = {
+            name: Column(
+                name=name,
+                numbers=None if one.numbers is None else one.numbers[rows],
+                codes=None if one.codes is None else one.codes[rows],
+                levels=one.levels,
+            )
+            for name, one in self.columns.items()
+        }
+        return Frame(persons=self.persons[rows], columns=columns)
 
     def column(self, name: str) -> Column:
         if name not in self.columns:

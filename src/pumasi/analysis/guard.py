@@ -17,7 +17,7 @@ from pumasi.analysis.attacker import View, solve, stack, whole
 from pumasi.analysis.population import Array, Equation, Model, Sum, Who
 from pumasi.analysis.statements import Levels, Moments, Path, Rank, Result, numbers
 
-KEPT = ("name", "kind", "table", "by", "hospitals", "rounds")  # what a refused result still says
+KEPT = ("name", "kind", "table", "by", "where", "hospitals", "rounds")  # what a refused result still says
 SLACK = 1e-5  # of means, which are rounded; scaled so that 1 is about a person
 NOTHING = 1e-5  # a number that moves less than this in a solution does not move
 GOLDEN = 0.6180339887498949  # multiples of it spread evenly and never repeat, so no two solutions tie
@@ -33,6 +33,7 @@ class Fact:
     before: bool = False  # an earlier release says it, or keeps it back
     known: bool = False  # for good: an earlier release says it, or it is the one zero that is never left out
     hidden: bool = False
+    derived: bool = False  # said by nobody, but the difference of two numbers that are
     told: bool = False  # left out, but may be worked out: how many records lack a value says nothing about anybody's value
 
     @property
@@ -45,7 +46,7 @@ class Fact:
 
     @property
     def guarded(self) -> bool:
-        return self.hidden and not self.told and (self.before or bool(self.places))
+        return self.hidden and not self.told and (self.before or self.derived or bool(self.places))
 
 
 Facts = dict[Who | Moments, Fact]

@@ -1,6 +1,6 @@
 """The catalogue of federated methods, and how the nodes agree on each other's steps.
 
-Every method is four functions over one state. Each round every hospital adds `local(frame, question, state)` to one sum; `refusals`
+Every method is a handful of functions over one state. Each round every hospital adds `local(frame, question, state)` to one sum; `refusals`
 judges the sum, and `advance` turns it into the next state, until its step is "done". The lead sends the state; everybody else computes
 it as well. `advance` uses plain Python arithmetic only, so that two machines with different numeric libraries still get the same bits.
 """
@@ -26,6 +26,10 @@ __all__ = ["KINDS", "Method", "Terms", "agree"]
 class Method(Protocol):
     """Both halves of one method. Pure: no files, no clock, no chance; the same total gives every node the same state."""
 
+    def check(self, question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
+        """Why a question in the form of its kind (forms.py) cannot be answered from these columns; nothing is taken on its word."""
+        ...
+
     def start(self, question: dict[str, Any], terms: Terms) -> dict[str, Any]:
         """The fixed first state, which nobody can choose."""
         ...
@@ -40,6 +44,19 @@ class Method(Protocol):
 
     def advance(self, total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
         """The next state. Its step is "done" when it carries `result`, or `refused` with the reasons."""
+        ...
+
+    def groups(self, frame: Frame, question: dict[str, Any]) -> list[NDArray[np.int64]]:
+        """Whom the answer is about, for the memory of releases (memory.py): partitions of the rows into the groups whose numbers are
+        published. One array per partition with the group of each row; negative is in none."""
+        ...
+
+    def group_counts(self, question: dict[str, Any]) -> list[int]:
+        """How many groups each of these partitions has; from the question alone."""
+        ...
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        """What follows from the published numbers, once small counts are gone: per cents, tests, areas. None where a part is missing."""
         ...
 
 

@@ -43,7 +43,16 @@ class Statement:
 
 
 def read(result: Result, levels: Levels) -> Iterator[Statement]:
-    """Everything that a result of kind table, describe or glm says about people. `levels` knows every level in it (`note_levels`)."""
+    """Everything that a result says about people. `levels` knows every level in it (`note_levels`)."""
+    inside = ((_condition(result), 0),) if "where" in result else ()
+    for said in _unconditional(result, levels):
+        if not inside:
+            yield said
+        elif isinstance(said.about, tuple):  # a mean under a condition is no mean of the column
+            yield Statement(tuple(sorted((*said.about, *inside))), said.value, said.rank, said.paths)
+
+
+def _unconditional(result: Result, levels: Levels) -> Iterator[Statement]:
     match result["kind"]:
         case "table":
             yield from _table(result, levels)
@@ -51,10 +60,31 @@ def read(result: Result, levels: Levels) -> Iterator[Statement]:
             yield from _description(result, levels)
         case "glm":
             yield from _model(result, levels)
+        case _:
+            yield from _others(result, levels)
+
+
+WHERE = "where "  # before a condition, which is a column of its own: everybody meets it or does not
+
+
+def _condition(result: Result) -> str:
+    return WHERE + str(result["where"])
+
+
+def _others(result: Result, levels: Levels) -> Iterator[Statement]:
+    """A kind whose results list what they say of people themselves."""
+    for said in result.get("said", []):
+        picks = {column: PRESENT for column in said.get("present", [])}
+        picks |= {column: place(levels[column], level) for column, level in said["who"].items()}
+        paths = (tuple(said["at"]),) if said["at"] is not None else ()
+        rank = Rank.MODEL if not paths else Rank.CELL if said["who"] else Rank.TOTAL if paths == (("n",),) else Rank.COLUMN
+        yield Statement(tuple(sorted(picks.items())), said["n"], rank, paths)
 
 
 def note_levels(result: Result, levels: Levels) -> None:
     """Adds the columns and levels of a result that nobody agreed on beforehand, in the order in which they stand there."""
+    if "where" in result:
+        levels.setdefault(_condition(result), ["yes", "no"])
     match result["kind"]:
         case "table":
             for column in result["by"]:
@@ -74,6 +104,12 @@ def note_levels(result: Result, levels: Levels) -> None:
                     place(levels[factor["column"]], factor["level"])
                 for outcome in ("0", "1"):
                     place(levels[implied["outcome"]], outcome)
+        case _:
+            for said in result.get("said", []):
+                for column in (*said.get("present", []), *said["who"]):
+                    levels.setdefault(column, [])
+                for column, level in said["who"].items():
+                    place(levels[column], level)
 
 
 def fill_in(result: Result, levels: Levels) -> None:

@@ -1,7 +1,8 @@
 """Small counts are left out of every table, description and model, with enough around them that nobody can work them out.
 
 Everything a project publishes about one table is judged together: counts, margins, totals, means of columns with agreed levels,
-counts that follow from a model's coefficients, and what was released before. Promise: a number that is left out could lie, as far as
+counts that follow from a model's coefficients, counts under a condition, and what was released before.
+Promise: a number that is left out could lie, as far as
 the attacker of `attacker` can tell, anywhere in a range at least `smallest_cell` wide. Limits: a group that only the difference of two
 published numbers describes (people with one column filled in and another not) is no cell and is not protected as one.
 """
@@ -14,9 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pumasi.analysis.forms import FORMS
 from pumasi.analysis.guard import Fact, Facts, Guard, refuse
 from pumasi.analysis.population import LARGEST, MISSING, PRESENT, Joint, Overlaps, Who
-from pumasi.analysis.statements import Levels, Moments, Path, Rank, Result, Statement, fill_in, note_levels, read
+from pumasi.analysis.statements import WHERE, Levels, Moments, Path, Rank, Result, Statement, fill_in, note_levels, read
 
 CLEAR = "clear"
 
@@ -45,7 +47,7 @@ def protect(
     """
     released = [copy.deepcopy(result) for result in results]
     for result in released:
-        if "refused" not in result and result["kind"] not in ("table", "describe", "glm"):
+        if "refused" not in result and result["kind"] not in FORMS:
             refuse(result, f"results of the kind {result['kind']} cannot be checked for small groups")
     for name in dict.fromkeys(result["table"] for result in released if "refused" not in result):
         agreed = {column: [str(level) for level in names] for (of, column), names in levels.items() if of == name}
@@ -65,7 +67,7 @@ def findings(results: Sequence[Result], protected: Sequence[Result]) -> list[str
             notes += [f"{title} is refused: {reason}" for reason in after["refused"]]
             continue
         unsaid = set(_unsaid(after)) - set(_unsaid(before))
-        cells = [path for path in unsaid if "cells" in path or "levels" in path]
+        cells = [path for path in unsaid if (len(path) > 1 and path[:1] != ("columns",)) or "levels" in path]
         for count, what in ((len(cells), "cells"), (len(unsaid) - len(cells), "totals")):
             if count:
                 notes.append(f"{count} of the {what} of {title} {'is' if count == 1 else 'are'} suppressed")
@@ -79,11 +81,11 @@ def _prepare(mine: list[Result], past: list[Result], levels: Levels, *, smallest
     for result in mine:
         if result["kind"] == "table" and math.prod(len(levels[column]) + 1 for column in result["by"]) > LARGEST:
             refuse(result, TOO_LARGE)
-        elif result["kind"] != "glm":
+        elif result["kind"] in ("table", "describe"):
             fill_in(result, levels)
         else:
             small = [said for said in read(result, levels) if said.rank is Rank.MODEL and said.value < smallest]
-            if small or result["n"] < smallest:
+            if small or (result.get("n") or 0) < smallest:
                 refuse(result, MODEL_TELLS if small else TOO_SMALL)
 
 
@@ -157,15 +159,28 @@ class _Case:
                 fact.before |= before
                 if not before:
                     fact.places.append((result, said.rank, said.paths))
+        self._add_complements(facts)
         for about, fact in facts.items():
             if isinstance(about, Moments):
                 people = facts[_without(((about.column, PRESENT),), complete)].value
                 fact.hidden = people is not None and people < self.smallest
+            elif fact.derived:
+                fact.hidden = True
             elif fact.value != 0 or not _missing(about):
                 small = bool(fact.places) and (fact.value or 0) < self.smallest
                 fact.hidden = small or (fact.before and not fact.known)
                 fact.told = not _is_cell(about, fact.value, self.smallest)
         return facts
+
+    def _add_complements(self, facts: Facts) -> None:
+        """Those who are in a published group but do not meet a condition under which it is published as well, where they are few."""
+        for about, fact in list(facts.items()):
+            for column, pick in about if isinstance(about, tuple) else ():
+                whole = facts.get(tuple(one for one in about if one[0] != column)) if column.startswith(WHERE) and pick == 0 else None
+                if whole is None or whole.value is None or fact.value is None or not 0 < whole.value - fact.value < self.smallest:
+                    continue
+                rest = tuple(sorted((one if one[0] != column else (column, 1)) for one in about))
+                facts.setdefault(rest, Fact(value=whole.value - fact.value, derived=True))
 
 
 def _repeats(result: Result) -> bool:
@@ -209,5 +224,17 @@ def _unsaid(result: Result) -> Iterator[Path]:
             for number, inner in enumerate(value):
                 yield from walk(inner, (*path, number))
 
-    for key in ("n", "cells", "columns"):
-        yield from walk(result.get(key, 0), (key,))
+    if result["kind"] in ("table", "describe", "glm"):
+        for key in ("n", "cells", "columns"):
+            yield from walk(result.get(key, 0), (key,))
+        return
+    for said in result.get("said", []):
+        if said["at"] is not None and value_at(result, said["at"]) is None:
+            yield tuple(said["at"])
+
+
+def value_at(result: Result, path: Sequence[str | int]) -> Any:
+    inner: Any = result
+    for step in path:
+        inner = inner[step]
+    return inner

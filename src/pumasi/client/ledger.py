@@ -10,7 +10,7 @@ from pumasi.kernel.envelope import unb64
 from pumasi.kernel.errors import Invalid, Tampered
 from pumasi.kernel.event import Entry
 from pumasi.kernel.world import World
-from pumasi.ledger import note
+from pumasi.ledger import note, proof
 from pumasi.ledger.handover import check_root
 from pumasi.ledger.tree import Tree, leaf_hash
 
@@ -37,14 +37,19 @@ def _final(home: Home) -> str:
 
 
 def prove(home: Home, index: int) -> str:
-    """The proof under the newest final checkpoint; `Invalid` when it covers no such entry."""
+    """The proof under the newest final checkpoint, with no more cosignatures than the hub's policy asks for.
+
+    `Invalid` when it covers no such entry.
+    """
     text, tree = _final(home), Tree()
+    policy = note.Policy.parse(home.channel.get("/policy").content)
+    text = text if policy.satisfied(text) else policy.shortest(text)  # another policy, since a cosigner changed its key: all that is there
     size = note.parse_checkpoint(text).size
     if not 0 <= index < size:
         raise Invalid(f"the final checkpoint covers the entries 0 to {size - 1}")
     for data in copy(home)[:size]:
         tree.append(leaf_hash(data))
-    return note.tlog_proof(index, tree.inclusion_proof(index, size), text)
+    return proof.tlog_proof(index, tree.inclusion_proof(index, size), text)
 
 
 def check(home: Home) -> Iterator[str]:

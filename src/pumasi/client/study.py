@@ -14,16 +14,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
-from pumasi.analysis import design
 from pumasi.analysis.summary import glm_summary
 from pumasi.client import waiting
+from pumasi.client.asking import Asking
 from pumasi.client.home import Home
+from pumasi.client.questions import compiled
 from pumasi.client.studyfile import StudyFile
 from pumasi.kernel import event as ev
-from pumasi.kernel.codes import ENDINGS, FAILURES
+from pumasi.kernel.codes import ENDINGS, FAILURES, AnalysisKind
 from pumasi.kernel.envelope import new_id, parse_canonical, sha256, sign, unb64
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered
 from pumasi.kernel.job import Job
@@ -35,9 +36,6 @@ from pumasi.store.document import Document
 LONG_POLL = 20.0
 RERUNS = 2  # a job whose hospital was restarted is asked again this often
 Progress = Callable[[str], None]
-_NO_LEVELS = (
-    "no hospital names a value of '{}' that enough people share, so there is nothing to count by; give levels = [...] in study.toml"
-)
 
 
 @dataclass(frozen=True)
@@ -119,14 +117,20 @@ def apply(home: Home, study: StudyFile, *, hospitals: list[str] | None = None, p
             "applicant": home.id,
             "case": new_id(),
             "tables": {name: table.model_dump(by_alias=True) for name, table in study.tables.items()},
-            "kinds": study.kinds or ["describe", "glm", "table"],
+            "kinds": study.kinds or sorted(get_args(AnalysisKind)),
             "hospitals": chosen,
             "datasets": {name: catalogue[name][0] for name in chosen},
         }
     )
     agreed = agree(application, [catalogue[name][1] for name in chosen])
+    reasons: list[str] = []
     for analysis in study.analyses:
-        compiled(analysis, agreed)
+        try:
+            compiled(analysis, agreed, chosen, study.analyses)
+        except Invalid as invalid:
+            reasons += invalid.reasons
+    if reasons:
+        raise Invalid(*reasons)
     document = Document.new(application.plain())
     fields = {"application": document.commitment, "hospitals": chosen, "smallest_cell": study.smallest_cell}
     home.record(ev.ApplicationSubmitted, case=application.case, opened=[document], **fields)
@@ -134,24 +138,8 @@ def apply(home: Home, study: StudyFile, *, hospitals: list[str] | None = None, p
     return Study(home, application, agreed, progress)
 
 
-def compiled(analysis: Mapping[str, Any], tables: Mapping[str, AgreedTable]) -> dict[str, Any]:
-    """The question that a job asks: as written, and for a model the design that its formula means."""
-    columns = tables[analysis["table"]].columns
-    if analysis["kind"] != "glm":
-        without = [name for name in analysis.get("by", []) if name in columns and not columns[name].levels]
-        if without:
-            raise Invalid(*(f"analysis '{analysis['name']}': {_NO_LEVELS.format(name)}" for name in without))
-        return dict(analysis)
-    kinds = {name: column.kind for name, column in columns.items()}
-    levels = {name: column.levels for name, column in columns.items()}
-    try:
-        return {**analysis, "design": design.compile(analysis["formula"], kinds=kinds, levels=levels)}
-    except Invalid as error:
-        raise Invalid(*(f"analysis '{analysis['name']}': {reason}" for reason in error.reasons)) from error
-
-
 @dataclass
-class Study:
+class Study(Asking):
     """One project of this researcher at several hospitals."""
 
     home: Home
@@ -160,6 +148,7 @@ class Study:
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
     _view: dict[str, Any] = field(default_factory=dict)
+    _models: list[dict[str, Any]] = field(default_factory=list)  # that a meta-analysis may refer to; the latest of a name counts
 
     @property
     def case(self) -> str:
@@ -212,21 +201,10 @@ class Study:
 
     # --- asking ---
 
-    def glm(self, formula: str, *, family: str, table: str, name: str = "model") -> Result:
-        """A generalised linear model with its canonical link over all hospitals: gaussian, binomial or poisson."""
-        return self.ask([{"name": name, "kind": "glm", "family": family, "table": table, "formula": formula}]).results[0]
-
-    def describe(self, *columns: str, table: str, name: str = "description") -> Result:
-        """People, missing values, mean and sd of number columns; people per level of the others."""
-        return self.ask([{"name": name, "kind": "describe", "table": table, "columns": list(columns)}]).results[0]
-
-    def table(self, *by: str, table: str, name: str = "table") -> Result:
-        """People by one or two columns."""
-        return self.ask([{"name": name, "kind": "table", "table": table, "by": list(by)}]).results[0]
-
     def ask(self, analyses: list[dict[str, Any]]) -> Released:
         """One job with these analyses: sent, computed, reviewed at every hospital, and read once all have released it."""
-        questions = [compiled(analysis, self.tables) for analysis in analyses]
+        self._models += [analysis for analysis in analyses if analysis["kind"] in ("glm", "cox")]
+        questions = [compiled(analysis, self.tables, self.application.hospitals, self._models[::-1]) for analysis in analyses]
         for attempt in range(RERUNS + 1):
             job = self._submit(questions)
             view = self._until(partial(_sealed_or_failed, job), "joint computation")

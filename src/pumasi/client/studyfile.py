@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from pumasi.analysis import forms
 from pumasi.kernel.codes import AnalysisKind, ColumnClass, Keep, Purpose, choices
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.study import ColumnRule, TableRule, level_text
@@ -16,15 +17,9 @@ from pumasi.kernel.study import ColumnRule, TableRule, level_text
 _TOP = {"title": str, "purpose": str, "smallest_cell": int, "tables": dict, "analysis": list}
 _TABLE = {"person": str, "columns": dict}
 _COLUMN = {"is": str, "keep": str, "levels": list}
-_ANALYSIS: dict[str, dict[str, type]] = {
-    "table": {"name": str, "kind": str, "table": str, "by": list},
-    "describe": {"name": str, "kind": str, "table": str, "columns": list},
-    "glm": {"name": str, "kind": str, "table": str, "family": str, "formula": str},
-}
 _LINES = ("title", "person", "name", "table")
 _LINE = "one printable line of at most 300 characters, without spaces at its ends"
 _NAME = r"(?:\"[^\"]*\"|'[^']*'|[^\[\]\"'])+"  # of a section, in its header; in quotes it may hold brackets
-_FAMILIES = ("gaussian", "binomial", "poisson")
 _TYPES: dict[Any, str] = {str: "a text in quotes", int: "a whole number", list: "a list in brackets", dict: "a section"}
 
 
@@ -131,35 +126,34 @@ class _Reader:
 
     def _analysis(self, number: int, analysis: Any, tables: Any) -> None:
         where = ("analysis", str(number))
-        if not isinstance(analysis, dict) or str(analysis.get("kind")) not in _ANALYSIS:
+        if not isinstance(analysis, dict) or analysis.get("kind") not in forms.FORMS:
             self._wrong((*where, "kind"), f"the kind of an analysis is one of {choices(AnalysisKind)}")
             return
-        fields = _ANALYSIS[analysis["kind"]]
-        if not self._keys(analysis, fields, required=set(fields), section=where):
+        keys = forms.written(analysis["kind"])
+        needed = {name for name, key in keys.items() if key.needed}
+        if not self._keys(analysis, dict.fromkeys((*forms.HEAD, *keys)), required={*forms.HEAD, *needed}, section=where):
             return
+        misfits = [name for name in keys if name in analysis and not forms.fits(keys[name].what, analysis[name], keys[name].choices)]
+        for name in misfits:
+            self._wrong((*where, name), f"'{name}' must be {forms.expected(keys[name])}")
         table = self._sections(tables).get(analysis["table"])
         if not isinstance(table, dict):
             self._wrong((*where, "table"), f"there is no section [tables.{analysis['table']}]")
-            return
-        columns = self._sections(table.get("columns"))
+        elif not misfits:
+            self._columns_named((*where,), analysis, table)
+
+    def _columns_named(self, where: tuple[str, ...], analysis: dict[str, Any], table: dict[str, Any]) -> None:
+        """Whether the columns that an analysis names are the study's to use; a condition is looked at once their levels are known."""
+        rules = self._sections(table.get("columns"))
         usable = sorted(
-            name for name, rule in columns.items() if self._sections(rule).get("is") != "identifier" and name != table.get("person")
+            name for name, rule in rules.items() if self._sections(rule).get("is") != "identifier" and name != table.get("person")
         )
-        key = next(key for key in ("by", "columns", "formula") if key in analysis)
-        named = _formula_names(analysis["formula"]) if key == "formula" else analysis[key]
-        if not named or not all(isinstance(name, str) for name in named) or len(set(named)) < len(named):
-            self._wrong((*where, key), f"'{key}' names columns, each once and at least one")
-            return
-        for name in named:
+        for key, name in forms.columns_written(analysis):
             if name not in usable:
                 self._wrong(
                     (*where, key),
                     f"'{name}' is not a column that the study may use in '{analysis['table']}'; there are {', '.join(usable)}",
                 )
-        if key == "by" and len(named) > 2:
-            self._wrong((*where, key), "a table counts by one or two columns")
-        if analysis["kind"] == "glm" and analysis["family"] not in _FAMILIES:
-            self._wrong((*where, "family"), f"the family is not one of {', '.join(_FAMILIES)}")
 
     def _names(self, analyses: Any) -> None:
         names = [analysis.get("name") for analysis in analyses if isinstance(analysis, dict)] if isinstance(analyses, list) else []
@@ -175,8 +169,10 @@ class _Reader:
         for key in value:
             if key not in known:
                 self._wrong((*section, key), f"unknown key '{key}'; known here are {', '.join(known)}")
-            elif type(value[key]) is not known[key] or value[key] == "":
-                self._wrong((*section, key), f"'{key}' must be {_TYPES[known[key]]}")
+            elif known[key] is None and key not in forms.HEAD:
+                continue  # its form says more about it
+            elif type(value[key]) is not (known[key] or str) or value[key] == "":
+                self._wrong((*section, key), f"'{key}' must be {_TYPES[known[key] or str]}")
             elif key in _LINES and not _one_line(value[key]):
                 self._wrong((*section, key), f"'{key}' is {_LINE}")
         for key in sorted(required - value.keys()):
@@ -221,11 +217,6 @@ def _dotted(key: str) -> tuple[str, ...]:
 def _one_line(text: str) -> bool:
     """What travels as a name or title; see kernel.model.Line."""
     return 0 < len(text) <= 300 and text == text.strip() and text.isprintable()
-
-
-def _formula_names(formula: str) -> list[str]:
-    """The column names in a formula, each once; `C` before a bracket is the one function there is."""
-    return list(dict.fromkeys(re.findall(r"(?!C\s*\()[^\W\d]\w*(?:\.\w+)*", formula)))
 
 
 def _level(level: Any) -> str | None:

@@ -193,8 +193,8 @@ def _of_database(spec: str, connection: duckdb.DuckDBPyConnection, *, kind: str)
     """`FILE::table` or `postgresql://user@host/database::table`; a password belongs into PGPASSWORD or ~/.pgpass, not into a command."""
     address, _, table = spec.rpartition("::")
     if not address or not table:
-        raise Invalid(f"{_shown(spec)}: write the table after two colons, as in {_shown(spec)}::patients")
-    where, alias = f"{_shown(address)}::{table}", f"source{abs(hash(spec)):x}"
+        raise Invalid(f"{shown(spec)}: write the table after two colons, as in {shown(spec)}::patients")
+    where, alias = f"{shown(address)}::{table}", f"source{abs(hash(spec)):x}"
     opened = ExitStack()
     try:
         _attach(connection, address, alias, kind=kind)
@@ -225,7 +225,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, address: str, alias: str, *, 
     connection.execute(f"ATTACH {engine.literal(address)} AS {alias} ({options})")
 
 
-def _shown(address: str) -> str:
+def shown(address: str) -> str:
     """An address without the password that it may hold."""
     scheme, found, rest = address.partition("://")
     user, at, host = rest.rpartition("@")

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -205,10 +206,7 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/events")
     def submit(body: Body) -> list[dict[str, Any]]:
-        data = [unb64(line) for line in _text(body).split()]
-        unfit = [papers.refusals(hub.site, item) for item in data]
-        answers = iter(hub.log.submit([item for item, reasons in zip(data, unfit, strict=True) if not reasons]))
-        return [{"index": None, "reasons": reasons} if reasons else next(answers) for reasons in unfit]
+        return hub.log.submit([unb64(line) for line in _text(body).split()], fits=partial(papers.refusals, hub.site))
 
     @app.get("/log")
     def read(start: Index, seen: Index = 0, wait: Seconds = 0) -> dict[str, Any]:

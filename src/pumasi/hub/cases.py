@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pumasi.hub.log import Sequencer
+from pumasi.kernel.event import CONSORTIUM
 from pumasi.ledger import bundle, note
 
 
@@ -10,13 +11,14 @@ def checkpoint(log: Sequencer, case: str, *, covering: int) -> str | None:
     """The newest final checkpoint; of a closed case the first that covers it, whose keys are those that the case itself shows."""
     if not log.site.world.is_closed(case):
         return log.final(covering)
-    entries, _ = bundle.select(case, log.site.entries(0))
-    return log.first_final(max(covering, entries[-1][0] + 1))
+    closing, _ = log.site.entries_of(case)[-1]
+    return log.first_final(max(covering, closing + 1))
 
 
 def bundle_of(log: Sequencer, case: str, checkpoint: str) -> bytes:
     """The bundle under this checkpoint, with every document that it opens."""
-    entries, documents = bundle.select(case, log.site.entries(0, note.parse_checkpoint(checkpoint).size))
+    size = note.parse_checkpoint(checkpoint).size
+    entries, documents = bundle.select(case, log.site.entries_of(CONSORTIUM, case, before=size))
     opened = {commitment: log.site.document(commitment) for commitment in documents}
     return bundle.build(
         case,

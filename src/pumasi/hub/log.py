@@ -12,8 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pumasi.kernel.envelope import sha256
 from pumasi.kernel.errors import NotFound, Refused
+from pumasi.kernel.handover import quorum_of
 from pumasi.ledger import note
 from pumasi.store.document import Document
+from pumasi.store.reading import Fits, anything_fits
 from pumasi.store.site import Receipt, Site
 
 # Every node asks for every batch and cosigns every checkpoint, so batches grow with their number and the load stays the same.
@@ -50,13 +52,15 @@ class Sequencer:
         if self._thread.ident is not None:  # it was started
             self._thread.join(timeout=5)
 
-    def submit(self, data: list[bytes]) -> list[dict[str, Any]]:
-        """Sequence events; per event its digest and index, or the reasons why not. Durable when this returns."""
-        outcome = self.site.extend(data)
-        return [
-            {"index": None, "reasons": reasons} if reasons else {"index": self.site.index_of(sha256(item)), "reasons": []}
-            for item, reasons in zip(data, outcome, strict=True)
-        ]
+    def submit(self, data: list[bytes], *, fits: Fits = anything_fits) -> list[dict[str, Any]]:
+        """Sequence events that the rules allow and that `fits` has nothing against; per event its index, or the reasons why not.
+
+        Durable when this returns.
+        """
+        outcome = self.site.extend(data, fits=fits)
+        digests = [sha256(item) for item in data]
+        there = self.site.indexes(digests)
+        return [{"index": None if reasons else there[digest], "reasons": reasons} for digest, reasons in zip(digests, outcome, strict=True)]
 
     def record(self, kind: type[Any], /, *, case: str, opened: tuple[Document, ...] = (), **fields: Any) -> Receipt:
         """An act of the coordinating body itself; `Refused` when the rules say no."""
@@ -125,9 +129,10 @@ class Sequencer:
             self._final.add(size)
 
     def _reaches_quorum(self, size: int, text: str) -> bool:
+        if self._policy:
+            return not self._policy.satisfied(text)
         lines, cosigners = note.parse_checkpoint(text).lines, self.cosigners(size)
-        cosigned = sum(any(line.is_by(vkey) for line in lines) for vkey in cosigners)
-        return not self._policy.satisfied(text) if self._policy else cosigned > len(cosigners) // 2
+        return bool(cosigners) and sum(any(line.is_by(vkey) for line in lines) for vkey in cosigners) >= quorum_of(len(cosigners))
 
     def cosigners(self, size: int | None = None) -> list[note.VKey]:
         """The key of every member that cosigns, as it counts under a head of this size (None: of the whole log)."""
@@ -137,9 +142,8 @@ class Sequencer:
         return [note.cosigner_vkey(origin, *known) for known in world.cosigners_at(size)]
 
     def quorum(self) -> int:
-        """A majority of the cosigners; 0 while there is none, and then nothing is witnessed."""
-        count = len(self.cosigners())
-        return count // 2 + 1 if count else 0
+        """More than two thirds of the cosigners; 0 while there is none, and then nothing is witnessed."""
+        return quorum_of(len(self.cosigners()))
 
     def final(self, covering: int) -> str | None:
         """The newest checkpoint over at least `covering` entries that is final; before there are cosigners, the newest: NOT WITNESSED."""
@@ -158,7 +162,7 @@ class Sequencer:
         return self.final(covering)
 
     def policy(self) -> str:
-        """The C2SP tlog-policy that a verifier can pin: the hub's own file, or this log with a majority of its cosigners."""
+        """The C2SP tlog-policy that a verifier can pin: the hub's own file, or this log with more than two thirds of its cosigners."""
         if self._policy_text is not None:
             return self._policy_text
         return note.policy_text(self.vkey, self.cosigners(), quorum=self.quorum())

@@ -15,10 +15,9 @@ from pumasi.kernel.study import Application
 from pumasi.store.site import Site
 
 
-def refusals(site: Site, data: bytes) -> list[str]:
-    """Why an event does not fit its document; empty for events without one, and for those that the rules will judge anyway."""
+def refusals(site: Site, entry: Entry) -> list[str]:
+    """Why an event does not fit its document; empty for events without one."""
     try:
-        entry = Entry(data)
         match entry.event:
             case ApplicationSubmitted():
                 return _application(site, entry.event)

@@ -1,7 +1,7 @@
 """A hub that was restored from a backup adds nothing to the log before it knows what the log had become since.
 
 Every node that asks it for news gives back what the backup lacks (see `store.tail`). Once all hospitals that cosign have been heard,
-or a majority and nobody else for a while, the hub goes on. A majority always includes somebody who knows the newest final head. A
+or a quorum and nobody else for a while, the hub goes on. A quorum always includes somebody who knows the newest final head. A
 head that only a hospital saw which stays away is not final, and that hospital will hold evidence of two stories when it is back.
 """
 
@@ -16,7 +16,7 @@ from pumasi.kernel.errors import PumasiError, Refused
 from pumasi.ledger import note
 from pumasi.store.tail import Tail, take
 
-PATIENCE = 30.0  # seconds to wait for the rest of the hospitals, once a majority was heard
+PATIENCE = 30.0  # seconds to wait for the rest of the hospitals, once a quorum was heard
 # What a hub answers before it has caught up: the log as far as it goes, and how to complete it.
 OPEN = {("GET", "/"), ("GET", "/log"), ("GET", "/policy"), ("GET", "/gossip"), ("PUT", "/gossip"), ("PUT", "/recovery")}
 

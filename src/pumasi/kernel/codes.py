@@ -19,7 +19,10 @@ IrbDecision = Literal["approved", "exempt", "rejected"]
 ColumnClass = Literal["identifier", "quasi", "sensitive", "plain"]
 ColumnKind = Literal["number", "text", "date", "boolean"]
 Keep = Literal["year"]
-AnalysisKind = Literal["table", "describe", "glm"]
+AnalysisKind = Literal[
+    "count", "describe", "table", "table1", "histogram", "quantiles", "correlation", "ttest", "anova",
+    "glm", "cox", "kaplan_meier", "logrank", "roc", "calibration", "brier", "meta",
+]  # fmt: skip
 
 ReleaseRule = Literal["two-people", "automatic-if-clear"]
 EndReason = Literal["done", "expired", "revoked", "source", "lost"]

@@ -20,7 +20,10 @@ PATTERNS = {
     "a telephone number": re.compile(r"(?<!\d)(\+82[- ]?|0)(1[016789]|2|[3-6][1-5]|70|50\d?)[- .)]?\d{3,4}[- .]?\d{4}(?!\d)"),
     "an e-mail address": re.compile(r"[^\s@]+@[^\s@]+\.[A-Za-z]{2,}"),
 }
-_OPAQUE = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}|[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:]{8}Z)?")
+# What no pattern can match: digests, keys, instants, and words of the closed lists, which have neither digits nor spaces.
+_OPAQUE = re.compile(
+    r"[0-9a-f]{64}|[A-Za-z-]+|[0-9a-f]{32}|[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:]{8}Z)?"
+)
 
 
 def refusals(event: dict[str, Any]) -> list[str]:

@@ -9,8 +9,10 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, NoReturn
 
 import rfc8785
@@ -33,12 +35,43 @@ def canonical(value: Any) -> bytes:
 def parse_canonical(data: bytes) -> Any:
     """The JSON value of `data`; `Tampered` unless these are exactly its canonical bytes (so one document has one digest)."""
     try:
-        value = json.loads(data, parse_int=_integer, parse_constant=_no_constants)
-        if rfc8785.dumps(value) != data:
+        value, written = _plain(data)
+        if written != data:
             raise Tampered("the document is not in canonical form (RFC 8785)")
     except (ValueError, rfc8785.CanonicalizationError, RecursionError) as error:
         raise Tampered("the document is not valid JSON in canonical form (RFC 8785)") from error
     return value
+
+
+def _plain(data: bytes) -> tuple[Any, bytes]:
+    """A JSON value and its canonical bytes.
+
+    Without floats, numbers beyond 2^53 and letters beyond U+FFFF (which UTF-16 sorts before others) the standard library writes as
+    RFC 8785 does, ten times faster than its implementation in Python, which does the rest.
+    """
+    try:
+        if not _BEYOND.search(data):
+            value = _READ_PLAIN.decode(data.decode())
+            return value, _WRITE_PLAIN.encode(value).encode()
+    except _Unusual:
+        pass
+    value = json.loads(data, parse_int=_integer, parse_constant=_no_constants)
+    return value, rfc8785.dumps(value)
+
+
+class _Unusual(Exception):
+    """A number that JSON may write in several ways."""
+
+
+def _whole(digits: str) -> int:
+    value = int(digits)
+    if abs(value) >= 2**53:
+        raise _Unusual
+    return value
+
+
+def _unusual(digits: str) -> NoReturn:
+    raise _Unusual
 
 
 def _integer(digits: str) -> int | float:
@@ -49,6 +82,11 @@ def _integer(digits: str) -> int | float:
 
 def _no_constants(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_BEYOND = re.compile(b"[\xf0-\xf7]")  # in UTF-8 only letters beyond U+FFFF begin so
+_READ_PLAIN = json.JSONDecoder(parse_int=_whole, parse_float=_unusual, parse_constant=_no_constants)
+_WRITE_PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def sha256(data: bytes) -> str:
@@ -120,8 +158,12 @@ def is_weak(point: bytes) -> bool:
     return int.from_bytes(point, "little") % 2**255 in _WEAK
 
 
+def _header(kind: Kind) -> bytes:
+    return f"pumasi/{kind}/v1\n".encode()
+
+
 def _message(kind: Kind, body: Any) -> bytes:
-    return f"pumasi/{kind}/v1\n".encode() + canonical(body)
+    return _header(kind) + canonical(body)
 
 
 def sign(kind: Kind, body: Any, keys: Keys) -> bytes:
@@ -172,16 +214,25 @@ def open_signed(kind: Kind, data: bytes) -> Signed:
         raise Tampered(f"a signed {kind} has exactly the fields body, key and sig")
     if not isinstance(value["key"], str) or not isinstance(value["sig"], str):
         raise Tampered(f"key and sig of a signed {kind} are base64 texts")
-    public, signature = Ed25519PublicKey.from_public_bytes(unb64(value["key"], 32)), unb64(value["sig"], 64)
-    if is_weak(public.public_bytes_raw()):
+    public, signature = _public_key(value["key"]), unb64(value["sig"], 64)
+    if public is None:
         raise Tampered(f"anybody can sign with the key on this {kind}")
     if is_weak(signature[:32]):
         raise Tampered(f"the signature on this {kind} does not hold")
+    # the document is canonical, so what is signed stands in it, between the beginning and the two fields behind
+    end = len(f',"key":"{value["key"]}","sig":"{value["sig"]}"}}')
     try:
-        public.verify(signature, _message(kind, value["body"]))
+        public.verify(signature, _header(kind) + data[len('{"body":') : -end])
     except InvalidSignature as error:
         raise Tampered(f"the signature on this {kind} does not hold") from error
     return Signed(value["body"], value["key"], data)
+
+
+@lru_cache(maxsize=4096)
+def _public_key(text: str) -> Ed25519PublicKey | None:
+    """The key, which most documents share with others; None if anybody can sign under it."""
+    raw = unb64(text, 32)
+    return None if is_weak(raw) else Ed25519PublicKey.from_public_bytes(raw)
 
 
 def new_id() -> str:

@@ -18,8 +18,8 @@ Reasons = list[str | None]
 
 
 def quorum_of(count: int) -> int:
-    """How many of `count` must sign, so that two quorums share an honest one while at most f of 3f + 1 are not: 3 of 4, 5 of 7."""
-    return (count + (count - 1) // 3) // 2 + 1
+    """More than two thirds of `count`, so that two quorums share an honest one while at most f of 3f + 1 are not: 3 of 4, 5 of 7."""
+    return 2 * count // 3 + 1 if count else 0
 
 
 def statement(event: Any) -> dict[str, Any]:

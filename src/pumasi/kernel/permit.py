@@ -78,8 +78,6 @@ class Permit(Model):
         kind, table = question.get("kind"), question.get("table")
         if kind not in self.kinds:
             return [f"the permit of {self.hospital} does not cover analyses of kind '{kind}'"]
-        if question.keys() != FIELDS[kind]:
-            return [f"an analysis of kind '{kind}' has the fields {', '.join(sorted(FIELDS[kind]))} and no others"]
         if not isinstance(table, str) or table not in self.tables:
             return [f"the permit of {self.hospital} does not cover the table '{table}'"]
         try:
@@ -92,37 +90,13 @@ class Permit(Model):
         ]
 
 
-# What a question is made of: a field that is not here could name a column that nobody checks.
-FIELDS: dict[AnalysisKind, set[str]] = {
-    "table": {"name", "kind", "table", "by"},
-    "describe": {"name", "kind", "table", "columns"},
-    "glm": {"name", "kind", "table", "family", "formula", "design"},
-}
-
-
 def columns_of(question: dict[str, Any]) -> set[str]:
-    """Every column that a question of a known kind reads; `Invalid` when it does not name them in the form of its kind."""
-    match question:
-        case {"kind": "table", "by": [_, *_] as named}:
-            pass
-        case {"kind": "describe", "columns": [_, *_] as named}:
-            pass
-        case {"kind": "glm", "design": {"outcome": outcome, "columns": [_, *_] as products, **rest}} if not rest:
-            named = [outcome, *(name for product in products for name in _factors(product))]
-        case _:
-            raise Invalid("an analysis does not say in the form of its kind which columns it reads; make jobs with the client")
-    if not all(isinstance(name, str) for name in named):
-        raise Invalid("an analysis names its columns as texts; make jobs with the client")
+    """Every column that a question may read. A method gets these columns of the workspace and no others, so what it does not name
+    here it cannot touch, whatever its other fields say. `Invalid` when it does not name them."""
+    named = question.get("reads")
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise Invalid("an analysis names the columns that it reads; make jobs with the client")
     return set(named)
-
-
-def _factors(product: Any) -> list[Any]:
-    """What one column of a model multiplies: columns, or one level of a column each; nothing for the intercept."""
-    if not isinstance(product, dict) or product.keys() != {"name", "factors"} or not isinstance(product["factors"], list):
-        raise Invalid("a column of a model has a name and is a product of factors; make jobs with the client")
-    if not all(isinstance(factor, dict) and "column" in factor and factor.keys() <= {"column", "level"} for factor in product["factors"]):
-        raise Invalid("a factor of a model names a column and perhaps one of its levels; make jobs with the client")
-    return [factor["column"] for factor in product["factors"]]
 
 
 def seoul_day(now: datetime) -> str:

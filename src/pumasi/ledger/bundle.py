@@ -28,10 +28,10 @@ OPENED = {
 }
 
 
-def select(case: str, log: Iterable[bytes]) -> tuple[list[tuple[int, bytes]], list[str]]:
-    """From a whole log: the entries that belong in the bundle of `case`, with their indexes, and the commitments it opens."""
-    entries = _until_closed(case, enumerate(log))
-    return [(index, data) for index, data, _ in entries], _commitments(event for _, _, event in entries)
+def select(case: str, entries: Iterable[tuple[int, bytes]]) -> tuple[list[tuple[int, bytes]], list[str]]:
+    """Of entries with their indexes, in order: those that belong in the bundle of `case`, and the commitments that it opens."""
+    shown = _until_closed(case, entries)
+    return [(index, data) for index, data, _ in shown], _commitments(event for _, _, event in shown)
 
 
 def build(

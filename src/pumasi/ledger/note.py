@@ -1,7 +1,7 @@
 """Signed heads of the log in the formats of C2SP, so that other people's tools can read and witness them.
 
-signed-note (vkeys, signature lines), tlog-checkpoint (no extension lines), tlog-cosignature (Ed25519, type 0x04), tlog-policy and
-tlog-proof. Reading is strict: what this module would not have written, to the byte, raises `Tampered` (policies: `Invalid`).
+signed-note (vkeys, signature lines), tlog-checkpoint (no extension lines), tlog-cosignature (Ed25519, type 0x04) and tlog-policy.
+Reading is strict: what this module would not have written, to the byte, raises `Tampered` (policies: `Invalid`).
 A signature by an unknown key proves nothing; it is neither counted nor hidden: `check` names it.
 """
 
@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pumasi.kernel.envelope import b64, unb64
 from pumasi.kernel.errors import Invalid, Tampered
 from pumasi.kernel.world import World
-from pumasi.ledger.tree import verify_inclusion
 from pumasi.ledger.verify import signature_holds  # one acceptance rule for signatures on notes, the reader's
 
 LOG, COSIGNER = 0x01, 0x04  # signature types: Ed25519, timestamped Ed25519 cosignature
 KINDS = {LOG: "log", COSIGNER: "cosigner"}
-PROOF_HEADER = "c2sp.org/tlog-proof@v1"
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_KEY_NAME = re.compile(r"[^\s+\x00-\x1f]+")
+_CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 def cosigner_name(origin: str, member: str) -> str:
@@ -83,7 +83,7 @@ def cosigner_vkey(origin: str, member: str, public: str) -> VKey:
 
 
 def _is_key_name(name: str) -> bool:
-    return bool(name) and "+" not in name and not any(character.isspace() or character < " " for character in name)
+    return _KEY_NAME.fullmatch(name) is not None
 
 
 def _octets(text: str) -> bytes:
@@ -119,7 +119,7 @@ class SignatureLine:
         return int.from_bytes(self.signature[:8], "big")
 
     def is_by(self, vkey: VKey) -> bool:
-        return (self.name, self.key_id) == (vkey.name, vkey.key_id)
+        return self.name == vkey.name and self.key_id == vkey.key_id
 
     def holds(self, vkey: VKey, body: str) -> bool:
         """Whether this is a signature of `vkey` on the text of a note (tlog-cosignature: with a header and a time before it)."""
@@ -163,7 +163,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     lines = [_line(line) for line in body.split("\n")]
     if not separator or not below.endswith("\n") or len(lines) != 3:
         raise Tampered("a checkpoint is an origin, a size and a root, an empty line, and at least one signature line")
-    if not _NUMBER.fullmatch(lines[1]):
+    if not NUMBER.fullmatch(lines[1]):
         raise Tampered("the size in a checkpoint is not a plain number")
     signatures = tuple(SignatureLine.parse(line) for line in below[:-1].split("\n"))
     return Checkpoint(lines[0], int(lines[1]), unb64(lines[2], 32), signatures)
@@ -175,7 +175,7 @@ def _line(text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise Tampered("a note is not UTF-8") from error
-    if not text or any(character < " " for character in text):
+    if not text or _CONTROL.search(text):
         raise Tampered("a note has an empty line or a control character where neither may be")
     return text
 
@@ -261,15 +261,33 @@ class Policy:
     def satisfied(self, note: str) -> list[str]:
         """Every reason why this checkpoint does not count; empty means it does."""
         try:
-            checkpoint = parse_checkpoint(note)
-            log = next((log for log in self.logs if any(line.is_by(log) for line in checkpoint.lines)), None)
-            if log is None:
-                return ["the checkpoint is not signed by a log that the policy names"]
-            witnessed = check(checkpoint, log=log, cosigners=self.witnesses.values())
+            self.read(note)
         except Tampered as error:
             return error.reasons
-        signed = {name for name, vkey in self.witnesses.items() if vkey in witnessed.cosigners}
-        return [] if self.reached(signed) else ["the cosignatures do not reach the quorum of the policy"]
+        return []
+
+    def read(self, note: str) -> Checkpoint:
+        """The checkpoint in a note that counts; `Tampered` with every reason when it does not."""
+        checkpoint = parse_checkpoint(note)
+        log = next((log for log in self.logs if any(line.is_by(log) for line in checkpoint.lines)), None)
+        if log is None:
+            raise Tampered("the checkpoint is not signed by a log that the policy names")
+        if not self._reached(set(check(checkpoint, log=log, cosigners=self.witnesses.values()).cosigners)):
+            raise Tampered("the cosignatures do not reach the quorum of the policy")
+        return checkpoint
+
+    def shortest(self, note: str) -> str:
+        """A note that counts, with no more cosignatures than the quorum asks for, those with the longest names left out first."""
+        checkpoint = self.read(note)
+        kept = {vkey for vkey in self.witnesses.values() if any(line.is_by(vkey) for line in checkpoint.lines)}
+        for vkey in sorted(kept, key=lambda vkey: (-len(vkey.name), vkey.name)):
+            if self._reached(kept - {vkey}):
+                kept.remove(vkey)
+        lines = [line for line in checkpoint.lines if any(line.is_by(vkey) for vkey in (*self.logs, *kept))]
+        return str(Checkpoint(checkpoint.origin, checkpoint.size, checkpoint.root, tuple(lines)))
+
+    def _reached(self, signed: set[VKey]) -> bool:
+        return self.reached({name for name, vkey in self.witnesses.items() if vkey in signed})
 
     def reached(self, signed: set[str]) -> bool:
         """Whether the witnesses with these names are the quorum."""
@@ -340,7 +358,7 @@ class _PolicyReader:
     def _threshold(self, text: str, members: int) -> int:
         if text in ("any", "all"):
             return 1 if text == "any" else members
-        if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= members:
+        if not NUMBER.fullmatch(text) or not 1 <= int(text) <= members:
             raise Invalid("a group asks for any, all, or a number of its members")
         return int(text)
 
@@ -354,43 +372,3 @@ def policy_text(log: VKey, witnesses: Iterable[VKey], *, quorum: int) -> str:
     text = "\n".join([*lines, f"quorum {'cosigners' if quorum else 'none'}", ""])
     Policy.parse(text)
     return text
-
-
-# --- proofs that travel alone ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TlogProof:
-    """That one entry stands in a signed log, in one text (C2SP tlog-proof, without extra data)."""
-
-    index: int
-    proof: tuple[bytes, ...]
-    checkpoint: str
-
-    @classmethod
-    def parse(cls, text: str) -> TlogProof:
-        head, separator, checkpoint = text.partition("\n\n")
-        lines = head.split("\n")
-        word, _, index = lines[1].partition(" ") if len(lines) > 1 else ("", "", "")
-        if not separator or lines[0] != PROOF_HEADER or word != "index" or not _NUMBER.fullmatch(index):
-            raise Tampered("this is not a c2sp.org/tlog-proof@v1 without extra data")
-        return cls(int(index), tuple(unb64(line, 32) for line in lines[2:]), checkpoint)
-
-    def verify(self, leaf_hash: bytes, *, policy: Policy) -> None:
-        """That the entry with this leaf hash is in a log, under a head that satisfies the policy; `Tampered` otherwise."""
-        reasons = policy.satisfied(self.checkpoint)
-        if reasons:
-            raise Tampered(*reasons)
-        head = parse_checkpoint(self.checkpoint)
-        verify_inclusion(self.index, head.size, leaf_hash, list(self.proof), head.root)
-
-
-def tlog_proof(index: int, proof: Iterable[bytes], checkpoint: str) -> str:
-    return "\n".join([PROOF_HEADER, f"index {index}", *(b64(step) for step in proof), "", checkpoint])
-
-
-def verify_tlog_proof(text: str, *, leaf_hash: bytes, policy: Policy) -> TlogProof:
-    """Read and verify a proof that came alone."""
-    proof = TlogProof.parse(text)
-    proof.verify(leaf_hash, policy=policy)
-    return proof

@@ -13,6 +13,7 @@ from pumasi.kernel.event import CONSORTIUM, Entry, KeyRotated
 from pumasi.store.db import open_db, outbox, reader
 from pumasi.store.rotation import change, finish, next_of, public_of, signing_key, write_next
 from pumasi.store.site import Site
+from pumasi.store.snapshot import Snapshots
 
 
 def rotate(home: Path, site: Site) -> None:
@@ -24,6 +25,7 @@ def rotate(home: Path, site: Site) -> None:
     write_next(home / "keys" / "cosigner.key", b64(cosigner.private_bytes_raw()) + "\n")
     site.record(KeyRotated, case=CONSORTIUM, **change(site.id, site.keys, new, cosigner))
     settle(home)
+    Snapshots(home / "snapshot", site.keys).rekey(new)
 
 
 def settle(home: Path) -> None:

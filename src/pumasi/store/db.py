@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Column, Engine, Index, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, event
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    literal_column,
+    select,
+)
 
 from pumasi.store.migrate import Migration, migrate
 
@@ -16,6 +33,9 @@ metadata = MetaData()
 entries = Table(
     "entries", metadata, Column("index", Integer, primary_key=True), Column("digest", String(64), unique=True), Column("data", LargeBinary)
 )
+# Which case an entry is of, as an index can know it; None for bytes that are no JSON.
+CASE_OF = """CASE WHEN json_valid(CAST(data AS TEXT)) THEN json_extract(CAST(data AS TEXT), '$.body.case') END"""
+Index("entries_case", literal_column(CASE_OF), _table=entries)
 # Signed checkpoints with the cosignatures seen so far.
 checkpoints = Table("checkpoints", metadata, Column("size", Integer, primary_key=True), Column("note", Text))
 # What this party has signed. state: recorded (only here), logged (sequenced), refused (the log said no; never resent).
@@ -37,6 +57,7 @@ closed = Table("closed", metadata, Column("case", String(32), primary_key=True),
 # Append-only: a database of any earlier version is brought here by the steps that it lacks.
 MIGRATIONS = (
     Migration(1, "a table for closed cases", ("""CREATE TABLE closed ("case" VARCHAR(32) NOT NULL, data BLOB, PRIMARY KEY ("case"))""",)),
+    Migration(2, "an index of the entries of a case", (f"CREATE INDEX entries_case ON entries ({CASE_OF})",)),
 )
 
 
@@ -72,3 +93,27 @@ def open_db(path: Path, *, schema: MetaData = metadata, migrations: Sequence[Mig
 def reader(engine: Engine) -> Engine:
     """The same database for reading only: it never waits for the writer."""
     return engine.execution_options(reading=True)
+
+
+def indexes_of(db: Connection, digests: Iterable[str]) -> dict[str, int]:
+    """Where those of these entries stand that the log has."""
+    # one statement whatever their number: SQLite has a limit to what it binds
+    rows = db.exec_driver_sql(
+        'SELECT digest, "index" FROM entries WHERE digest IN (SELECT value FROM json_each(?))', (json.dumps(list(digests)),)
+    )
+    return {found[0]: found[1] for found in rows}
+
+
+def entries_of(db: Connection, *cases: str, before: int) -> list[tuple[int, bytes]]:
+    """The entries of these cases among the first `before` of the log, with their indexes, in order."""
+    rows = db.exec_driver_sql(
+        f'SELECT "index", data FROM entries WHERE {CASE_OF} IN (SELECT value FROM json_each(?)) AND "index" < ? ORDER BY "index"',
+        (json.dumps(cases), before),
+    )
+    return [(found[0], found[1]) for found in rows]
+
+
+def read_note(engine: Engine, key: str) -> bytes | None:
+    """One note of a party, without replaying its log."""
+    with reader(engine).connect() as db:
+        return db.execute(select(notes.c.value).where(notes.c.key == key)).scalar()

@@ -6,8 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+from sqlalchemy.dialects.sqlite import insert as upsert
+
 from pumasi.kernel.envelope import canonical, commit, new_salt, parse_canonical
 from pumasi.kernel.errors import Tampered
+from pumasi.store.db import documents
 
 _SALT = re.compile("[0-9a-f]{64}")
 
@@ -40,3 +44,7 @@ class Document:
     @property
     def data(self) -> bytes:
         return canonical({"body": self.body, "salt": self.salt})
+
+
+def keep_document(db: Connection, document: Document) -> None:
+    db.execute(upsert(documents).values(commitment=document.commitment, data=document.data).on_conflict_do_nothing())

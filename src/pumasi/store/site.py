@@ -19,20 +19,20 @@ from pydantic import Field
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from pumasi.kernel import door, rules
+from pumasi.kernel import rules
 from pumasi.kernel.envelope import Keys, parse_canonical, sha256, sign
-from pumasi.kernel.errors import NotFound, Refused, Tampered, refuse_if
-from pumasi.kernel.event import Entry, body_of
+from pumasi.kernel.errors import NotFound, Refused, Tampered
+from pumasi.kernel.event import Entry
 from pumasi.kernel.model import Instant, Model
 from pumasi.kernel.world import Case, World
 from pumasi.ledger.handover import check_root
 from pumasi.ledger.note import parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
-from pumasi.store.db import checkpoints, closed, documents, entries, notes, outbox, reader
-from pumasi.store.document import Document
+from pumasi.store.db import checkpoints, closed, documents, entries, entries_of, indexes_of, notes, outbox, read_note, reader
+from pumasi.store.document import Document, keep_document
+from pumasi.store.reading import Fits, Readers, anything_fits, judged
 from pumasi.store.snapshot import Snapshots, read_case, write_case
 
-LONGEST = 60_000  # bytes of an event: a tile of entries takes 65,535 (C2SP tlog-tiles)
 SAMPLED = 256  # entries that a start from a snapshot compares with it
 TOGETHER = 500  # closed cases written down at once while replaying
 EVERY, OFTEN = 1000, 60.0  # entries, seconds between snapshots: what is replayed at a start, at most
@@ -70,7 +70,7 @@ class Site:
         self, engine: Engine, *, id: str, keys: Keys, now: Callable[[], datetime] = utc_now, snapshots: Snapshots | None = None
     ) -> None:
         self.engine, self._reader, self.id, self.keys, self.now = engine, reader(engine), id, keys, now
-        self._snapshots = snapshots
+        self._snapshots, self._readers = snapshots, Readers()
         self.changed = threading.Condition(threading.RLock())
         self._caught_up = 0  # up to here every own event is in the copy or was refused
         self._load()
@@ -97,8 +97,9 @@ class Site:
         """Let follow what is on the disk behind the tree, and compare the whole with the newest checkpoint."""
         ended: list[tuple[str, Case]] = []
         with self._reader.connect() as db:
-            for (data,) in db.execute(select(entries.c.data).where(entries.c.index >= self.tree.size).order_by(entries.c.index)):
-                ended += self._fold(Entry(data))
+            rows = db.execute(select(entries.c.data).where(entries.c.index >= self.tree.size).order_by(entries.c.index))
+            for entry in self._readers.each(Entry, rows.scalars()):
+                ended += self._fold(entry)
                 if len(ended) >= TOGETHER:
                     self._keep_closed(ended)
                     ended.clear()
@@ -175,7 +176,8 @@ class Site:
         with self._reader.connect() as db:
             mine = select(outbox.c.id, outbox.c.digest, outbox.c.data, outbox.c.state).where(outbox.c.id > self._caught_up)
             rows = db.execute(mine.order_by(outbox.c.id)).all()
-            here = {row.id for row in rows if row.state == "refused" or self._index(db, row.digest) is not None}
+            there = indexes_of(db, [row.digest for row in rows])
+            here = {row.id for row in rows if row.state == "refused" or row.digest in there}
         for row in rows:
             if row.id not in here:
                 break
@@ -233,16 +235,22 @@ class Site:
 
     # --- the shared log ---
 
-    def extend(self, data: Sequence[bytes], *, in_order: bool = False) -> list[list[str]]:
+    def extend(self, data: Sequence[bytes], *, in_order: bool = False, fits: Fits = anything_fits) -> list[list[str]]:
         """Add entries that follow; per entry the reasons why it was not added (an entry that is there already is no problem).
 
-        `in_order` for a history that somebody else has put in order: what follows a refused entry is not looked at.
+        `in_order` for a history that somebody else has put in order: what follows a refused entry is not looked at. `fits` is asked
+        for further reasons against an entry.
         """
+        digests = [sha256(item) for item in data]
+        there = self.indexes(digests)
+        new = {digest: item for digest, item in zip(digests, data, strict=True) if digest not in there}
+        # before the lock is taken: reading an entry is most of the work
+        read = dict(zip(new, self._readers.each(lambda item: judged(item, fits), new.values()), strict=True))
         with self.changed:
             written = False
             try:
                 with self.engine.begin() as db:
-                    outcome = self._add(db, data, in_order=in_order)
+                    outcome = self._add(db, digests, read, in_order=in_order)
                 written = True
             finally:
                 if not written:
@@ -250,19 +258,20 @@ class Site:
             self.changed.notify_all()
             return outcome
 
-    def _add(self, db: Connection, data: Sequence[bytes], *, in_order: bool) -> list[list[str]]:
+    def _add(self, db: Connection, digests: Sequence[str], read: dict[str, Entry | list[str]], *, in_order: bool) -> list[list[str]]:
         outcome: list[list[str]] = []
         added: dict[str, dict[str, Any]] = {}
-        for item in data:
-            digest, reasons = sha256(item), []
-            if digest not in added and self._index(db, digest) is None:
+        there = indexes_of(db, read)  # somebody else may have added one meanwhile
+        for digest in digests:
+            entry, reasons = read.get(digest, []), []
+            if isinstance(entry, list):
+                reasons = entry
+            elif digest not in there and digest not in added:
                 try:
-                    refuse_if(f"an event is at most {LONGEST} bytes long" if len(item) > LONGEST else None)
-                    index, entry = self.tree.size, Entry(item)
-                    refuse_if(*door.refusals(body_of(entry.event)))  # at the door, not in the rules: old logs replay for ever
+                    index = self.tree.size
                     keep_closed(db, self._fold(entry))
-                    added[digest] = {"index": index, "digest": digest, "data": item}
-                except (Refused, Tampered) as error:
+                    added[digest] = {"index": index, "digest": digest, "data": entry.data}
+                except Refused as error:
                     reasons = error.reasons
             outcome.append(reasons)
             if reasons and in_order:
@@ -278,13 +287,13 @@ class Site:
         self.tree.append(leaf_hash(entry.data))
         return [(entry.event.case, self.world.retire(entry.event.case))] if entry.event.type == "CaseClosed" else []
 
-    def _index(self, db: Connection, digest: str) -> int | None:
-        # as text: asked for every entry, and building the statement anew costs more than asking
-        return db.exec_driver_sql('SELECT "index" FROM entries WHERE digest = ?', (digest,)).scalar()
+    def indexes(self, digests: Iterable[str]) -> dict[str, int]:
+        """Where those of these entries stand that the log has."""
+        with self._reader.connect() as db:
+            return indexes_of(db, digests)
 
     def index_of(self, digest: str) -> int | None:
-        with self._reader.connect() as db:
-            return self._index(db, digest)
+        return self.indexes([digest]).get(digest)
 
     def case(self, id: str) -> Case:
         """A case, open or closed; `NotFound` for none."""
@@ -302,6 +311,11 @@ class Site:
         with self._reader.connect() as db:
             query = select(entries.c.data).where(entries.c.index >= start).order_by(entries.c.index)
             return list(db.execute(query if stop is None else query.where(entries.c.index < stop)).scalars())
+
+    def entries_of(self, *cases: str, before: int | None = None) -> list[tuple[int, bytes]]:
+        """The entries of these cases in the log, or in its beginning, with their indexes."""
+        with self._reader.connect() as db:
+            return entries_of(db, *cases, before=self.tree.size if before is None else before)
 
     def wait_for(self, ready: Callable[[], bool], seconds: float) -> bool:
         """Block until `ready()` or the time is over."""
@@ -378,6 +392,12 @@ class Site:
     def noted(self, key: str) -> bytes | None:
         return read_note(self.engine, key)
 
+    def notes_of(self, prefix: str) -> list[tuple[str, bytes]]:
+        """The notes whose key begins with `prefix`, in the order of their keys."""
+        with self._reader.connect() as db:
+            query = select(notes.c.key, notes.c.value).where(notes.c.key.startswith(prefix, autoescape=True)).order_by(notes.c.key)
+            return [(str(key), bytes(value)) for key, value in db.execute(query)]
+
     def count_notes(self, prefix: str) -> int:
         with self._reader.connect() as db:
             query = select(func.count()).select_from(notes).where(notes.c.key.startswith(prefix, autoescape=True))
@@ -391,19 +411,9 @@ class Site:
             return count
 
 
-def keep_document(db: Connection, document: Document) -> None:
-    db.execute(upsert(documents).values(commitment=document.commitment, data=document.data).on_conflict_do_nothing())
-
-
 def keep_closed(db: Connection, ended: Sequence[tuple[str, Case]]) -> None:
     """What closed cases have come to; a replay from zero writes it anew."""
     if ended:
         statement = upsert(closed)
         statement = statement.on_conflict_do_update(index_elements=["case"], set_={"data": statement.excluded.data})
         db.execute(statement, [{"case": id, "data": write_case(case)} for id, case in ended])
-
-
-def read_note(engine: Engine, key: str) -> bytes | None:
-    """One note of a party, without replaying its log."""
-    with reader(engine).connect() as db:
-        return db.execute(select(notes.c.value).where(notes.c.key == key)).scalar()

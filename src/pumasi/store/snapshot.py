@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -115,7 +116,7 @@ class Snapshots:
 
     def __init__(self, folder: Path, keys: Keys) -> None:
         self._folder = folder
-        self._key = HKDF(SHA256(), length=32, salt=None, info=b"pumasi/snapshot/v1").derive(keys.signing.private_bytes_raw())
+        self._key = _key_of(keys)
         self._lock: IO[bytes] | None = None
         self.forget()
 
@@ -127,14 +128,9 @@ class Snapshots:
     def load(self) -> tuple[World, Tree] | None:
         """World and tree of the newest snapshot, None if there is none; `Tampered` with the reason when it is not to be trusted."""
         self.forget()
-        try:
-            mac, _, rest = (self._folder / "head").read_bytes().partition(b"\n")
-        except FileNotFoundError:
+        rest = self._vouched()
+        if rest is None:
             return None
-        except OSError as error:
-            raise Tampered(f"the snapshot cannot be read ({error.strerror})") from error
-        if not hmac.compare_digest(mac, self._mac(rest)):
-            raise Tampered("the snapshot was changed, or another party made it")
         first, _, world = rest.partition(b"\n")
         head = json.loads(first)
         if (head["format"], head["rules"]) != (FORMAT, rules_digest()):
@@ -144,6 +140,27 @@ class Snapshots:
             raise Tampered("the snapshot's tree does not have the root that it was made with")
         self.size = head["size"]
         return read_world(world), tree
+
+    def _vouched(self) -> bytes | None:
+        """What is in `head`, None if there is none; `Tampered` unless this party wrote it."""
+        try:
+            mac, _, rest = (self._folder / "head").read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Tampered(f"the snapshot cannot be read ({error.strerror})") from error
+        if not hmac.compare_digest(mac, self._mac(rest)):
+            raise Tampered("the snapshot was changed, or another party made it")
+        return rest
+
+    def rekey(self, keys: Keys) -> None:
+        """The party has another key: it vouches from now on for what the former one does. Otherwise everything would be replayed once."""
+        with suppress(Tampered):
+            rest = self._vouched()
+            self._key = _key_of(keys)
+            if rest is not None and self._alone():
+                self._put(rest)
+                self.close()
 
     def _level(self, number: int, head: dict[str, Any]) -> bytearray:
         nodes = bytearray((head["size"] >> number) * HASH)
@@ -179,7 +196,10 @@ class Snapshots:
         for number, grown in enumerate(moment.grown):
             self._append(number, grown)
         head = _Head(FORMAT, rules_digest(), moment.size, moment.root.hex(), [digest.hexdigest() for digest in self._digests])
-        rest = json.dumps(asdict(head)).encode() + b"\n" + moment.world
+        self._put(json.dumps(asdict(head)).encode() + b"\n" + moment.world)
+
+    def _put(self, rest: bytes) -> None:
+        """The new `head`, in one step."""
         new = self._folder / "head.new"
         with _private(new, os.O_TRUNC) as file:
             file.write(self._mac(rest) + b"\n" + rest)
@@ -221,6 +241,10 @@ class Snapshots:
 
     def _mac(self, data: bytes) -> bytes:
         return hmac.digest(self._key, data, "sha256").hex().encode()
+
+
+def _key_of(keys: Keys) -> bytes:
+    return HKDF(SHA256(), length=32, salt=None, info=b"pumasi/snapshot/v1").derive(keys.signing.private_bytes_raw())
 
 
 def _private(path: Path, flags: int) -> IO[bytes]:

@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 
 from pumasi.kernel.envelope import b64, sha256, unb64
 from pumasi.kernel.errors import NotFound, Tampered
-from pumasi.store.site import Site, read_note
+from pumasi.store.db import read_note
+from pumasi.store.site import Site
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from pumasi.kernel.world import JobCase
 from pumasi.node import permits
 from pumasi.node.airlock.held import HeldOutput, held, hold
 from pumasi.node.app import Node
-from pumasi.node.jobs import questions, sandbox
+from pumasi.node.jobs import questions, remembered, sandbox
+from pumasi.node.jobs.remembered import Earlier
 from pumasi.node.jobs.rounds import Failed, Party, Run
 from pumasi.node.outgoing import SealedShare
 from pumasi.node.workspace.keeper import Keeper
@@ -98,12 +99,15 @@ class JobDesk:
                 half=_Sandboxed(worker, self._keeper, case, permit),
                 still_allowed=lambda: self._still_allowed(case, permit),
                 earlier=self._earlier(case, document),
+                remembered=remembered.before(self._node.site, document),
+                hospitals_at_least=permit.hospitals_at_least,
             )
             sealed = run.run()
         hold(
             self._node.site,
             HeldOutput(case, id, sorted(document.permits), sealed.data, sealed.release_share, sealed.findings, sealed.known),
         )
+        remembered.keep(self._node.site, document, sealed.asked)
         findings = "clear" if sealed.findings == [suppression.CLEAR] else "flagged"
         self._node.site.record(ev.OutputSealed, case=case, job=id, output=sealed.digest, findings=findings)
 
@@ -114,7 +118,12 @@ class JobDesk:
         signer = permits.signer(self._node.site.world, permit, signed_with)
         reasons = permit.refusals(job, signed_with=signer, now=self._node.site.now())
         if not reasons:
-            reasons = [reason for question in job.questions for reason in questions.refusals(question, permit.tables[question["table"]])]
+            hospitals = sorted(job.permits)
+            reasons = [
+                reason
+                for question in job.questions
+                for reason in questions.refusals(question, permit.tables[question["table"]], hospitals=hospitals)
+            ]
         for hospital, named in job.permits.items():
             theirs = found.permits[hospital].event
             if theirs is None or theirs.permit != named:
@@ -210,13 +219,28 @@ class _Sandboxed:
     case: str
     permit: Permit
     _loaded: tuple[str, frozenset[str]] | None = None
+    _people: int = 0
 
-    def load(self, table: str, columns: set[str]) -> None:
+    def load(self, table: str, columns: set[str]) -> int:
         wanted = (table, frozenset(columns))
         if wanted != self._loaded:
             frame = self.keeper.frame(self.case, self.permit, table=table, columns=columns)
             self.worker.load(frame.persons, list(frame.columns.values()))
-            self._loaded = wanted
+            self._loaded, self._people = wanted, int(frame.persons.max(initial=-1)) + 1
+        return self._people
+
+    def compare(self, question: dict[str, Any], earlier: Earlier) -> list[float]:
+        """In the workspace; what another project was answered is evaluated anew at the source, next to the question."""
+        places = ("table", "table")
+        if earlier.case != self.case:
+            places = ("now", "before")
+            agreed = self.permit.tables[question["table"]]
+            columns = {name: agreed.columns[name] for name in question["column_kinds"]}
+            frames = self.keeper.source_frames(self.case, self.permit, question["table"], [columns, earlier.columns])
+            for place, frame in zip(places, frames, strict=True):
+                self.worker.load(frame.persons, list(frame.columns.values()), place=place)
+        share = self.worker.compare(question, earlier.question, places=places, load=earlier.people)
+        return [float(value) for value in share]
 
     def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
         return [float(value) for value in self.worker.local(question["kind"], question, state)]

@@ -2,59 +2,49 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
-from pumasi.analysis import design
+from pumasi.analysis import filter, forms
+from pumasi.analysis.methods import KINDS
 from pumasi.kernel.permit import columns_of
 from pumasi.kernel.study import AgreedTable
 
-FAMILIES = ("gaussian", "binomial", "poisson")
-MOST_CELLS = 2500
-MOST_COLUMNS = 500  # of one description
 
-
-def refusals(question: dict[str, Any], table: AgreedTable) -> list[str]:
-    """Why agreed kinds and levels do not allow a question that the permit covers. Asked after the permit, which knows the fields."""
+def refusals(question: dict[str, Any], table: AgreedTable, *, hospitals: Sequence[str]) -> list[str]:
+    """Why agreed kinds and levels do not allow a question that the permit covers. Asked after the permit, which knows kind and table."""
     name = question["name"]
     if not isinstance(name, str):
         return ["the name of an analysis is a text"]
-    match question["kind"]:
-        case "glm":
-            return [f"'{name}': {reason}" for reason in _model_refusals(question, table)]
-        case "table":
-            return [f"'{name}': {reason}" for reason in _table_refusals(question["by"], table)]
-        case _:
-            listed = question["columns"]
-            fits = len(set(listed)) == len(listed) <= MOST_COLUMNS
-            return [] if fits else [f"'{name}': a description lists at most {MOST_COLUMNS} columns, each once"]
+    question = forms.arrived(question)
+    reasons = forms.refusals(question)
+    if not reasons:
+        told = complete(question, table, hospitals=hospitals, here=hospitals[0])
+        kinds, levels = told["column_kinds"], told["levels"]
+        reasons = filter.check(question["filter"], kinds, levels) if "filter" in question else []
+        if ("where" in question) != ("filter" in question):
+            reasons.append("a condition goes with its plain form; make jobs with the client")
+        reasons += KINDS[question["kind"]].check(question, *_with_hospital(told))
+    return [f"'{name}': {reason}" for reason in dict.fromkeys(reasons)]
 
 
-def _model_refusals(question: dict[str, Any], table: AgreedTable) -> list[str]:
-    if question["family"] not in FAMILIES:
-        return [f"the family of a model is one of {', '.join(FAMILIES)}"]
-    if not isinstance(question["formula"], str):
-        return ["the formula of a model is a text"]
-    kinds = {name: column.kind for name, column in table.columns.items()}
-    return design.check(question["design"], kinds, {name: column.levels for name, column in table.columns.items()})
+def _with_hospital(told: dict[str, Any]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Kinds and levels next to the hospital, which a model may name unless a column is called so."""
+    kinds, levels = told["column_kinds"], told["levels"]
+    if "design" not in told or forms.HOSPITAL in kinds:
+        return kinds, levels
+    return {**kinds, forms.HOSPITAL: "text"}, {**levels, forms.HOSPITAL: told["hospitals"]}
 
 
-def _table_refusals(by: list[str], table: AgreedTable) -> list[str]:
-    if len(by) > 2 or len(set(by)) < len(by):
-        return ["a table counts by one or two columns, each once"]
-    without = [name for name in by if not table.columns[name].levels]
-    reasons = [f"'{name}' has no agreed levels to count by; give levels = [...] in study.toml" for name in without]
-    cells = math.prod(max(1, len(table.columns[name].levels)) for name in by)
-    return [*reasons, f"it would have more than {MOST_CELLS} cells; group the levels"] if cells > MOST_CELLS else reasons
-
-
-def complete(question: dict[str, Any], table: AgreedTable) -> dict[str, Any]:
-    """The question with everything both halves of the method need, from the permit alone."""
+def complete(question: dict[str, Any], table: AgreedTable, *, hospitals: Sequence[str], here: str) -> dict[str, Any]:
+    """The question with everything both halves of the method need, from the permit and the job alone. `here` is this hospital."""
     columns = table.columns
-    asked = columns_of(question)
+    asked = sorted(columns_of(question))
     return {
-        **question,
-        "column_kinds": {name: columns[name].kind for name in sorted(asked)},
-        "levels": {name: list(columns[name].levels) for name in sorted(asked)},
-        "two_valued": sorted(name for name in asked if columns[name].two_valued),
+        **forms.arrived(question),
+        "column_kinds": {name: columns[name].kind for name in asked},
+        "levels": {name: list(columns[name].levels) for name in asked},
+        "two_valued": [name for name in asked if columns[name].two_valued],
+        "hospitals": sorted(hospitals),
+        "here": here,
     }

@@ -2,7 +2,8 @@
 
 1. shake hands    a one-time X25519 key of every hospital, signed with its node's key
 2. share a key    drawn by the lead, sealed under each pair's key; the hub neither has it nor can put another in its place
-3. ask            per question and round: local share, masked, sealed, sent; shares fetched and summed; limits judged on the sum
+3. ask            per question: compared with what was answered before (memory.py), then round after round a local share, masked,
+                  sealed, sent; shares fetched and summed; limits judged on the sum
 4. step           the lead sends the next state; everybody computed it too, and stops the job when they differ
 5. finish         small cells suppressed over everything known; the lead sends the bytes; everybody compares; one digest
 """
@@ -14,23 +15,27 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from pumasi.analysis import secure, suppression
+from pumasi.analysis import filter, memory, secure, suppression
 from pumasi.analysis.frame import Terms
-from pumasi.analysis.methods import KINDS, agree
+from pumasi.analysis.methods import KINDS, Method, agree
 from pumasi.kernel.codes import FailReason
 from pumasi.kernel.envelope import Keys, b64, new_salt, open_signed, parse_canonical, sha256, sign, unb64
 from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
 from pumasi.kernel.job import Handshake, Job
+from pumasi.kernel.permit import columns_of
 from pumasi.kernel.seal import derive, release_key, seal, unseal
 from pumasi.kernel.study import AgreedTable, level_value
 from pumasi.node.jobs.questions import complete
+from pumasi.node.jobs.remembered import Earlier
 
 MOST_ROUNDS = 200
+INTERNAL = ("implied_counts", "repeated_people", "said")  # of a result: what only the checks need
 
 
 class Failed(PumasiError):
@@ -49,10 +54,11 @@ class Exchange(Protocol):
 
 
 class LocalHalf(Protocol):
-    """The sandboxed half: loads a table once, then answers round after round."""
+    """The sandboxed half: loads a table once and says how many people it has, then answers round after round."""
 
-    def load(self, table: str, columns: set[str]) -> None: ...
+    def load(self, table: str, columns: set[str]) -> int: ...
     def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]: ...
+    def compare(self, question: dict[str, Any], earlier: Earlier) -> list[float]: ...
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Sealed:
     release_share: bytes
     findings: list[str]
     known: list[dict[str, Any]]  # what later jobs of the project must treat as published
+    asked: list[Earlier]  # what later jobs of the applicant's group are compared with
 
 
 @dataclass
@@ -87,6 +94,9 @@ class Run:
     half: LocalHalf
     still_allowed: Callable[[], None]  # raises Failed("permit") once the permit has ended
     earlier: list[dict[str, Any]]  # results of this project that were released before
+    remembered: list[Earlier] = field(default_factory=list)  # what the applicant's group was answered before
+    hospitals_at_least: int = 1
+    _asked: dict[int, Earlier] = field(default_factory=dict)
     _key: bytes = b""
     _masks: secure.Masks | None = None
     _terms: Terms = field(init=False)
@@ -165,30 +175,93 @@ class Run:
     def _answer(self, number: int, asked: dict[str, Any]) -> dict[str, Any]:
         """One question, round after round; its result, or `refused` with the reasons."""
         table = self.tables[asked["table"]]
-        question = complete(asked, table)
-        head = {"name": asked["name"], "kind": asked["kind"], "table": asked["table"]}
+        question = complete(asked, table, hospitals=list(self.job.permits), here=self.party.hospital)
+        head: dict[str, Any] = {key: question[key] for key in ("name", "kind", "table", "by") if key in question}
+        if "filter" in question:
+            head["where"] = filter.text(question["filter"])
+        people = self.half.load(asked["table"], self._columns(asked["table"]))
+        reasons = self._compare(f"q{number}m", question)
+        if reasons:
+            return {**head, "rounds": 0, "refused": reasons}
         method = KINDS[asked["kind"]]
-        if "by" in asked:
-            head["by"] = asked["by"]
-        self.half.load(asked["table"], set(question["column_kinds"]))
         state: dict[str, Any] = method.start(question, self._terms)
         for count in range(1, MOST_ROUNDS + 1):
             self.still_allowed()
             label = f"q{number}r{count}"
-            total, reasons = self._sum(label, question, state)
-            reasons = reasons or method.refusals(total, question, state, self._terms)
+            total, reasons = self._sum(
+                label, partial(self.half.local, question, state), partial(self._judge, method, question=question, state=state)
+            )
             if reasons:
                 return {**head, "rounds": count, "refused": reasons}
             state = self._agree_on(label, method.advance(total, question, state, self._terms))
             if state["step"] == "done":
                 outcome = {"refused": state["refused"]} if state.get("refused") else state["result"]
-                return {**head, "rounds": count, **outcome}
+                return {**head, "rounds": count, **self._told(number, question, outcome, people)}
         return {**head, "rounds": MOST_ROUNDS, "refused": ["the analysis did not end within the rounds a job may take"]}
 
-    def _sum(self, label: str, question: dict[str, Any], state: dict[str, Any]) -> tuple[list[float], list[str]]:
-        """The sum of this round over all hospitals, or the reasons why one of them could not take part in it."""
-        partial, reasons = self._own_share(question, state)
-        values = secure.encode(partial, hospitals=self._terms.hospitals) if not reasons else []
+    def _judge(self, method: Method, total: list[float], *, question: dict[str, Any], state: dict[str, Any]) -> list[str]:
+        return method.refusals(total, question, state, self._terms)
+
+    def _columns(self, table: str) -> set[str]:
+        """All that this job reads of a table, and what earlier questions of the case read, which its own are compared with."""
+        asked = [columns_of(question) for question in self.job.questions if question["table"] == table]
+        before = [set(one.columns) for one in self.remembered if one.case == self.job.case and one.question["table"] == table]
+        return set().union(*asked, *before)
+
+    def _told(self, number: int, question: dict[str, Any], outcome: dict[str, Any], people: int) -> dict[str, Any]:
+        """The outcome of a question, remembered from now on. Edges that the data chose are compared before they are told."""
+        if "refused" in outcome:
+            return outcome
+        found = question | ({"edges": outcome["edges"]} if "edges" in outcome else {})
+        if "edges" in outcome and "edges" not in question and (reasons := self._compare(f"q{number}e", found)):
+            return {"refused": reasons}
+        agreed = self.tables[question["table"]]
+        columns = {name: agreed.columns[name] for name in question["column_kinds"]}
+        plain = {key: value for key, value in found.items() if key != "here"}
+        self._asked[number] = Earlier(self.job.case, plain, columns, agreed.person, people, question["hospitals"])
+        return outcome
+
+    def _compare(self, label: str, question: dict[str, Any]) -> list[str]:
+        """Why the question may not be answered next to what was answered before; one round over the hospitals."""
+        before = [
+            one
+            for one in (*self.remembered, *self._asked.values())
+            if one.question["table"] == question["table"] and one.person == self.tables[question["table"]].person
+        ]
+        reasons = [reason for one in before for reason in self._other_hospitals(question, one)]
+        before = [one for one in before if sorted(one.hospitals) == question["hospitals"]]
+        if any(not memory.is_comparable(question, one.question) for one in before):
+            reasons.append(memory.TOO_MANY)
+        if not before and not reasons:
+            return []
+        about = [(one, memory.length(question, one.question)) for one in before]
+
+        def mine() -> list[float]:
+            if reasons:
+                raise Refused(*dict.fromkeys(reasons))
+            return [value for one, _ in about for value in self.half.compare(question, one)]
+
+        def judge(total: list[float]) -> list[str]:
+            found, at = [], 0
+            for one, length in about:
+                found += memory.refusals(total[at : at + length], question, one.question, self._terms)
+                at += length
+            return list(dict.fromkeys(found))
+
+        return self._sum(label, mine, judge)[1]
+
+    def _other_hospitals(self, question: dict[str, Any], one: Earlier) -> list[str]:
+        apart = set(one.hospitals) ^ set(question["hospitals"])
+        if not 0 < len(apart) < self.hospitals_at_least or memory.is_about(one.question) != memory.is_about(question):
+            return []
+        return [memory.OTHER_HOSPITALS.format(one.question["name"])]
+
+    def _sum(
+        self, label: str, local: Callable[[], list[float]], judge: Callable[[list[float]], list[str]]
+    ) -> tuple[list[float], list[str]]:
+        """The sum of this round over all hospitals, or the reasons why it may not be used or one of them could not take part in it."""
+        share, reasons = self._own_share(local, judge)
+        values = secure.encode(share, hospitals=self._terms.hospitals) if not reasons else []
         assert self._masks is not None  # made by the handshake
         masked = b64(secure.pack(self._masks.mask(values, round=label))) if not reasons else ""
         self._send(label, {"share": masked, "refused": reasons})
@@ -196,18 +269,17 @@ class Run:
         refused = sorted({reason for _, there in messages for reason in there})
         if refused:
             return [], refused
-        return secure.decode(secure.add(secure.unpack(share, len(values)) for share, _ in messages)), []
+        total = secure.decode(secure.add(secure.unpack(sent, len(values)) for sent, _ in messages))
+        return total, judge(total)
 
-    def _own_share(self, question: dict[str, Any], state: dict[str, Any]) -> tuple[list[float], list[str]]:
+    def _own_share(self, local: Callable[[], list[float]], judge: Callable[[list[float]], list[str]]) -> tuple[list[float], list[str]]:
         try:
-            partial = self.half.local(question, state)
-            secure.encode(partial, hospitals=self._terms.hospitals)
+            share = local()
+            secure.encode(share, hospitals=self._terms.hospitals)
         except Refused as refused:
             return [], refused.reasons
-        if self._terms.hospitals > 2:
-            return partial, []
         # Between one or two hospitals a mask hides nothing: whoever knows its own share knows the other's.
-        return partial, KINDS[question["kind"]].refusals(partial, question, state, self._terms)
+        return (share, []) if self._terms.hospitals > 2 else (share, judge(share))
 
     def _agree_on(self, label: str, mine: dict[str, Any]) -> dict[str, Any]:
         """The lead's next state, after comparing it with one's own."""
@@ -224,6 +296,7 @@ class Run:
     def _finish(self, results: list[dict[str, Any]]) -> Sealed:
         levels = {(table, name): column.levels for table, agreed in self.tables.items() for name, column in agreed.columns.items()}
         repeated = any(result.get("repeated_people") or result.get("rows", result.get("n")) != result.get("n") for result in results)
+        asked = [one for number, one in self._asked.items() if "refused" not in results[number]]
         safe = suppression.protect(
             results, earlier=self.earlier, levels=levels, smallest_cell=self.job.smallest_cell, repeated_people=repeated
         )
@@ -247,7 +320,7 @@ class Run:
         digest = sha256(data)
         if self._leads:
             self.exchange.send("release-output", seal(self._release_key(digest), data, context=digest.encode()))
-        return Sealed(data, digest, self._release_share(digest, self.party.hospital), suppression.findings(results, safe), safe)
+        return Sealed(data, digest, self._release_share(digest, self.party.hospital), suppression.findings(results, safe), safe, asked)
 
     def _public(self, result: dict[str, Any]) -> dict[str, Any]:
         """A result as its reader sees it: the hospitals that took part, levels as values, nothing that only the checks needed."""
@@ -259,7 +332,9 @@ class Run:
                 for cell in result["cells"]
             ]
             result = {**result, "cells": cells}
-        return {key: value for key, value in {**result, "hospitals": hospitals}.items() if key not in ("implied_counts", "repeated_people")}
+        if "refused" not in result:
+            result = KINDS[result["kind"]].finish(result)
+        return {key: value for key, value in {**result, "hospitals": hospitals}.items() if key not in INTERNAL}
 
     def _release_share(self, digest: str, hospital: str) -> bytes:
         """One hospital's part of the key to the released bytes; each sends only its own, and only after its airlock has released."""

@@ -213,18 +213,20 @@ class Worker:
     def running(self) -> bool:
         return self._sandbox.running
 
-    def load(self, persons: NDArray[np.int64], columns: Sequence[ColumnLike], *, seconds: float | None = None) -> None:
-        """Stream the table in; a second call replaces the first table. `persons` and every column have one entry per row."""
+    def load(
+        self, persons: NDArray[np.int64], columns: Sequence[ColumnLike], *, place: str = "table", seconds: float | None = None
+    ) -> None:
+        """Stream a table in; it replaces the one in the same place. `persons` and every column have one entry per row."""
         arrays: dict[str, NDArray[Any]] = {"persons": np.asarray(persons, dtype=np.int64)}
-        for place, column in enumerate(columns):
+        for number, column in enumerate(columns):
             if column.numbers is not None:
-                arrays[f"numbers {place}"] = np.asarray(column.numbers, dtype=np.float64)
+                arrays[f"numbers {number}"] = np.asarray(column.numbers, dtype=np.float64)
             if column.codes is not None:
-                arrays[f"codes {place}"] = np.asarray(column.codes, dtype=np.int32)
+                arrays[f"codes {number}"] = np.asarray(column.codes, dtype=np.int32)
         if any(array.shape != (len(persons),) for array in arrays.values()):
             raise Invalid("The columns of a table to load differ in length.")
         headers = [{"name": column.name, "levels": list(column.levels)} for column in columns]
-        self._ask("load", {"columns": headers}, arrays, reply=_LOADED, seconds=seconds)
+        self._ask("load", {"columns": headers, "place": place}, arrays, reply=_LOADED, seconds=seconds)
 
     def local(
         self, method: str, question: Mapping[str, Any], state: Mapping[str, Any], *, seconds: float | None = None
@@ -233,6 +235,14 @@ class Worker:
         share = frames.Schema("share", (frames.ArraySpec("share", "float64", (None,)),), max_bytes=self._sandbox.limits.output_bytes)
         fields = {"method": method, "question": question, "state": state}
         return self._ask("round", fields, {}, reply=share, seconds=seconds)["share"]
+
+    def compare(
+        self, now: Mapping[str, Any], before: Mapping[str, Any], *, places: tuple[str, str], load: int, seconds: float | None = None
+    ) -> NDArray[np.float64]:
+        """This hospital's share of the comparison of a question with an earlier one (memory.py); `places` are those of their tables."""
+        share = frames.Schema("share", (frames.ArraySpec("share", "float64", (None,)),), max_bytes=self._sandbox.limits.output_bytes)
+        fields = {"now": now, "before": before, "places": places, "load": load}
+        return self._ask("compare", fields, {}, reply=share, seconds=seconds)["share"]
 
     def close(self) -> None:
         """End the worker; the table and everything it computed are gone with its memory."""

@@ -99,23 +99,26 @@ def _limit(limits: Mapping[str, int]) -> None:
 def _import_methods() -> None:
     """Everything a round needs, before the second filter: a script gets the same process as an analysis."""
     import pumasi.analysis.frame
+    import pumasi.analysis.memory
     import pumasi.analysis.methods  # noqa: F401
 
 
 def _serve_analysis(pipe: _Pipe) -> None:
-    table: Frame | None = None
+    tables: dict[str, Frame] = {}
     sys.excepthook = _reporting(pipe)
     while True:
         try:
             header = frames.decode_header(pipe.read, most=frames.MAX_HEADER)
             arrays = frames.decode_arrays(pipe.read, header)
             if header["kind"] == "load":
-                table = _frame(header, arrays)
+                tables[header["place"]] = _frame(header, arrays)
                 pipe.send("loaded")
-            elif table is None:
+            elif not tables:
                 pipe.fail("refused", "no table was loaded before the first question")
+            elif header["kind"] == "compare":
+                _compare(pipe, tables, header)
             else:
-                _answer(pipe, table, header)
+                _answer(pipe, tables["table"], header)
         except Refused as refused:
             pipe.fail("refused", *refused.reasons)
         except Invalid as invalid:
@@ -141,13 +144,24 @@ def _frame(header: Mapping[str, Any], arrays: frames.Arrays) -> Frame:
 
 
 def _answer(pipe: _Pipe, table: Frame, header: Mapping[str, Any]) -> None:
+    from pumasi.analysis import filter
     from pumasi.analysis.methods import KINDS
 
     method = KINDS.get(header["method"])
     if method is None:
         pipe.fail("refused", "this node's sandbox does not know the method that was asked for")
         return
-    pipe.send("share", {"share": method.local(table, header["question"], header["state"])})
+    pipe.send("share", {"share": method.local(filter.seen(table, header["question"]), header["question"], header["state"])})
+
+
+def _compare(pipe: _Pipe, tables: Mapping[str, Frame], header: Mapping[str, Any]) -> None:
+    import numpy as np
+
+    from pumasi.analysis import memory
+
+    asked = (header["now"], header["before"])
+    now, before = (memory.Footprint.of(tables[place], question) for place, question in zip(header["places"], asked, strict=True))
+    pipe.send("share", {"share": np.array(memory.local(now, before, asked=asked, load=header["load"]))})
 
 
 def _reporting(pipe: _Pipe) -> Any:

@@ -6,15 +6,19 @@ restarted without the hub cannot open its workspaces, and says so.
 
 from __future__ import annotations
 
+import secrets
+
 from pumasi.analysis.frame import Frame
 from pumasi.kernel.certificate import LIMITS, UNPROVABLE, CertificateV2, Manifest
 from pumasi.kernel.envelope import parse_canonical, sign
-from pumasi.kernel.errors import Refused, refuse_if
+from pumasi.kernel.errors import Invalid, Refused, refuse_if
 from pumasi.kernel.permit import Permit
 from pumasi.kernel.seal import unseal_from
+from pumasi.kernel.study import AgreedColumn, AgreedTable
 from pumasi.kernel.world import Case, PermitCase
 from pumasi.node import permits
 from pumasi.node.app import Node
+from pumasi.node.jobs import remembered
 from pumasi.node.workspace import vault
 from pumasi.node.workspace.extract import extract
 from pumasi.store.custody import workspace_key
@@ -26,6 +30,11 @@ PSEUDONYMS = b"pumasi/pseudonym/v1"
 LOST = (
     "this node was restored from a backup, which holds neither workspaces nor their keys: there was nothing here to destroy; "
     "what the machine that was backed up still holds is not covered"
+)
+
+NO_COMPARISON = (
+    "a hospital's table no longer holds what an earlier project of the same organisation asked about, so the two cannot be compared; "
+    "ask the hospital"
 )
 
 
@@ -78,6 +87,27 @@ class Keeper:
         wanted = {name: agreed[name] for name in sorted(columns)}
         return vault.frame_parts(self._node.workspace(case), self._key(case, event.permit), table=table, columns=wanted)
 
+    def source_frames(self, case: str, permit: Permit, table: str, wanted: list[dict[str, AgreedColumn]]) -> list[Frame]:
+        """The table as the source holds it now, once for each set of columns; people have the same codes in all of them.
+
+        `Refused` where the source no longer holds such columns. Nothing is kept: each lies for a moment under a key that is never stored.
+        """
+        pseudonyms, frames = secrets.token_bytes(32), []
+        folder = self._node.workspace(case).with_name(f"{case}.compared")
+        for columns in wanted:
+            key = secrets.token_bytes(32)
+            agreed = AgreedTable(person=permit.tables[table].person, columns=columns)
+            try:
+                extract(
+                    self._node.sources, permit.model_copy(update={"tables": {table: agreed}}), folder, key=key, pseudonym_key=pseudonyms
+                )
+                frames.append(vault.frame_parts(folder, key, table=table, columns=columns))
+            except Invalid:
+                raise Refused(NO_COMPARISON) from None
+            finally:
+                vault.purge(folder)
+        return frames
+
     def make_unusable(self, case: str) -> None:
         """Drop the coordinator's half and fetch no other: from now on this node cannot read the workspace."""
         self._unusable.add(case)
@@ -128,6 +158,7 @@ class Keeper:
         gone = vault.destroy(self._node.workspace(case), self._node.custody.custodian(case), held=site.count_notes(outputs))
         self.make_unusable(case)
         site.forget(outputs)
+        remembered.forget_failed(site, case, found)
         purged = [
             {"what": "workspace", "removed": gone.objects, "residual": gone.residual},
             {"what": "scratch", "removed": gone.scratch, "residual": gone.residual},

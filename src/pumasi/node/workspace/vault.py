@@ -104,7 +104,7 @@ def destroy(folder: Path, custodian: Custodian, *, held: int = 0) -> Destruction
     there = _noted(folder, held)
     custodian.destroy()
     failures = sum(_refuses(folder, custodian) for _ in range(ATTEMPTS))
-    _purge(folder)
+    purge(folder)
     return Destruction(
         objects=there["objects"],
         bytes=there["bytes"],
@@ -160,7 +160,8 @@ def _refuses(folder: Path, custodian: Custodian) -> bool:
     return False
 
 
-def _purge(folder: Path) -> None:
+def purge(folder: Path) -> None:
+    """Overwrite and remove every file of a folder, and the folder."""
     for path in _files(folder):
         if not path.is_symlink():
             _overwrite(path)

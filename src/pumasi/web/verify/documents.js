@@ -17,7 +17,8 @@ function isCovered(permitted, asked) {
 }
 
 /** Every column that a question reads. */
-function columnsOf({ by = [], columns = [], design = null }) {
+function columnsOf({ reads = null, by = [], columns = [], design = null }) {
+  if (reads !== null) return reads;
   if (design === null) return [...by, ...columns];
   return [...design.columns.flatMap((product) => product.factors.map((factor) => factor.column)), design.outcome];
 }
@@ -25,8 +26,10 @@ function columnsOf({ by = [], columns = [], design = null }) {
 /** Whether a permit covers a question: its kind, its table and every column it reads. */
 function mayAsk(question, permit) {
   const kind = has(question, "kind") ? question.kind : null;
-  if (typeof kind !== "string" || !has(QUESTIONS, kind) || !record(QUESTIONS[kind])(question)) return false;
   const { table } = question;
+  if (has(question, "reads")) {
+    if (!ANALYSIS(kind) || !TEXT(table) || !many(TEXT)(question.reads)) return false;
+  } else if (typeof kind !== "string" || !has(QUESTIONS, kind) || !record(QUESTIONS[kind])(question)) return false;
   if (!permit.kinds.includes(kind) || !has(permit.tables, table)) return false;
   return columnsOf(question).every((column) => has(permit.tables[table].columns, column));
 }

@@ -46,9 +46,9 @@ function isPossible(moves, state, type) {
   return has(moves, state) && has(moves[state], type);
 }
 
-/** Two sets of so many of `count` share an honest one, while at most f of 3f + 1 are not. */
+/** More than two thirds of `count`: two such sets share an honest one, while at most f of 3f + 1 are not. */
 function quorumOf(count) {
-  return Math.floor((count + Math.floor((count - 1) / 3)) / 2) + 1;
+  return Math.floor(2 * count / 3) + 1;
 }
 
 function isSubset(some, all) {

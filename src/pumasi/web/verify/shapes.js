@@ -90,7 +90,10 @@ const PURPOSE = oneOf(
   "scientific-research", "statistics", "public-health", "policy-making", "education", "ai-development", "ai-validation",
 );
 const LEGAL_BASIS = oneOf("pipa-28-2", "pipa-consent", "bioethics-act-16", "ehds-53");
-const RELEASE_RULE = oneOf("two-people", "automatic-if-clear"), ANALYSIS = oneOf("table", "describe", "glm");
+const RELEASE_RULE = oneOf("two-people", "automatic-if-clear"), ANALYSIS = oneOf(
+  "count", "describe", "table", "table1", "histogram", "quantiles", "correlation", "ttest", "anova",
+  "glm", "cox", "kaplan_meier", "logrank", "roc", "calibration", "brier", "meta",
+);
 const COLUMN_CLASS = oneOf("identifier", "quasi", "sensitive", "plain"), KEEP = optional(oneOf("year"));
 const FAILURE = oneOf("permit", "missing-hospital", "restarted", "disagreement", "tampered", "sandbox", "source", "fault");
 
@@ -180,6 +183,7 @@ const PRODUCT = {
   factors: many((value) => record(FACTOR)(value) || record({ ...FACTOR, level: ANYTHING })(value)),
 };
 const DESIGN = { outcome: TEXT, columns: many(record(PRODUCT), 1) };
+// How the first version asked; since then a question says which columns it `reads`, and gets no others.
 const QUESTIONS = {
   table: { name: ANYTHING, kind: ANALYSIS, table: TEXT, by: COLUMNS },
   describe: { name: ANYTHING, kind: ANALYSIS, table: TEXT, columns: COLUMNS },

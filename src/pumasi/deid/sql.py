@@ -1,0 +1,306 @@
+"""The one place where treatments become DuckDB SQL. Each function takes a value and a step and returns the treated value.
+
+Values are read as people mean them: without blanks around them, in normal form C, and nothing for NA, NULL and the like.
+A value that a treatment cannot understand fails the query; it is never passed on and never silently emptied.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from pumasi.deid import dates
+from pumasi.deid.engine import literal
+from pumasi.deid.layers import Layers, Value
+from pumasi.deid.regions import PROVINCES
+from pumasi.deid.treatments import Step
+
+# What pandas.read_csv takes for missing; a treatment that has to understand a value takes it so, `keep` leaves it as it is.
+MISSING = ("#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
+BLANKS = " \t\n\v\f\r\u00a0\u3000"
+NUMBERS = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+    "FLOAT",
+    "DOUBLE",
+)
+_LARGEST = 9e15  # beyond, a DOUBLE no longer tells whole numbers apart
+OLDEST = 130
+# HHS guidance on 164.514(b)(2)(i)(B) (census 2000) and the later list in Microsoft's anonymiser (census 2010): the union hides more.
+RESTRICTED_ZIP3 = (
+    "036",
+    "059",
+    "063",
+    "102",
+    "203",
+    "205",
+    "369",
+    "556",
+    "692",
+    "790",
+    "821",
+    "823",
+    "830",
+    "831",
+    "878",
+    "879",
+    "884",
+    "890",
+    "893",
+)
+CHAPTERS = (
+    *(("A00", "B99"), ("C00", "D49"), ("D50", "D89"), ("E00", "E90"), ("F00", "F99"), ("G00", "G99"), ("H00", "H59"), ("H60", "H95")),
+    *(("I00", "I99"), ("J00", "J99"), ("K00", "K95"), ("L00", "L99"), ("M00", "M99"), ("N00", "N99"), ("O00", "O99"), ("P00", "P96")),
+    *(("Q00", "Q99"), ("R00", "R99"), ("S00", "T98"), ("U00", "U99"), ("V01", "Y98"), ("Z00", "Z99")),
+)
+_ATC = {"substance": 7, "chemical": 5, "pharmacological": 4, "therapeutic": 3, "anatomical": 1}
+
+
+def is_number(kind: str) -> bool:
+    return kind == "number" or kind in NUMBERS or kind.startswith("DECIMAL")
+
+
+def text(layers: Layers, value: Value) -> Value:
+    """A value as clean text; whole numbers without a decimal point, whatever type they were stored as."""
+    if value.kind == "text":
+        return value
+    sql = value.sql
+    if is_number(value.kind):
+        whole = f"{sql} = round({sql}) AND abs({sql}) < {_LARGEST}"
+        if value.kind in ("FLOAT", "DOUBLE", "number"):
+            return layers.add(
+                f"CASE WHEN {whole} THEN CAST(CAST({sql} AS BIGINT) AS VARCHAR) ELSE CAST({sql} AS VARCHAR) END", "text", value
+            )
+        return layers.add(f"CAST({sql} AS VARCHAR)", "text", value)
+    if value.kind != "VARCHAR":
+        return layers.add(f"CAST({sql} AS VARCHAR)", "text", value)
+    full = f"trim(nfc_normalize({sql}), {literal(BLANKS)})"
+    odd = f"strlen({sql}) <> length({sql}) OR ord({sql}) <= 32 OR right({sql}, 1) <= ' '"  # most cells are plain: asking is cheaper
+    clean = layers.add(f"CASE WHEN {odd} THEN {full} ELSE {sql} END", "text", value)
+    missing = ", ".join(literal(token) for token in ("", *MISSING))
+    return layers.add(f"CASE WHEN {clean.sql} IN ({missing}) THEN NULL ELSE {clean.sql} END", "text", clean)
+
+
+def number(layers: Layers, value: Value, where: str) -> Value:
+    """A value as DOUBLE; one that is no plain number is refused."""
+    if value.kind == "number":
+        return value
+    if is_number(value.kind):
+        return layers.add(f"CAST({value.sql} AS DOUBLE)", "number", value)
+    clean = text(layers, value)
+    plain = f"replace({clean.sql}, ',', '')" if value.kind == "VARCHAR" else clean.sql  # 1,234.5 as spreadsheets show it
+    grouped = f"regexp_full_match({clean.sql}, '[+-]?[0-9]{{1,3}}(,[0-9]{{3}})+([.][0-9]*)?')"
+    simple = f"contains({clean.sql}, ',') OR contains({clean.sql}, '_')"
+    sql = f"CASE WHEN NOT ({simple}) THEN try_cast({clean.sql} AS DOUBLE) WHEN {grouped} THEN try_cast({plain} AS DOUBLE) END"
+    found = layers.add(sql, "number", clean)
+    bad = f"{clean.sql} IS NOT NULL AND ({found.sql} IS NULL OR NOT isfinite({found.sql}) OR abs({found.sql}) > {_LARGEST})"
+    return layers.refuse(bad, f"{where} holds values that are no numbers", found, clean, shown=clean)
+
+
+def day(layers: Layers, value: Value, where: str, form: str | None = None) -> Value:
+    """A value as DATE; one that is no date, or could be two, is refused."""
+    if value.kind == "date":
+        return value
+    if value.kind in ("DATE", "moment") or value.kind.startswith("TIMESTAMP"):
+        return layers.add(f"CAST({value.sql} AS DATE)", "date", value)
+    clean = text(layers, value)
+    return _dated(layers, clean, layers.add(dates.day(clean.sql, form), "date", clean), where)
+
+
+def moment(layers: Layers, value: Value, where: str, form: str | None = None) -> Value:
+    """A value as TIMESTAMP."""
+    if value.kind == "DATE" or value.kind.startswith("TIMESTAMP"):
+        return layers.add(f"CAST({value.sql} AS TIMESTAMP)", "moment", value)
+    clean = text(layers, value)
+    return _dated(layers, clean, layers.add(dates.moment(clean.sql, form), "moment", clean), where)
+
+
+def _dated(layers: Layers, clean: Value, found: Value, where: str) -> Value:
+    hint = (
+        f"{where} holds values that are no dates, or could be two different days; write them as 2024-03-05, or say their format in the rule"
+    )
+    return layers.refuse(f"{clean.sql} IS NOT NULL AND {found.sql} IS NULL", hint, found, clean, shown=clean)
+
+
+def cut_date(layers: Layers, value: Value, step: Step, where: str, at: Value | None) -> Value:
+    """A date cut to month, quarter, year or age."""
+    to, form = step["to"], step["format"]
+    if to == "age":
+        born = day(layers, value, where, form)
+        assert at is not None  # `treatments` lets no age pass without
+        age = layers.add(f"CASE WHEN {at.sql} >= {born.sql} THEN datesub('year', {born.sql}, {at.sql}) END", "number", born, at)
+        top = step["top"]
+        return layers.add(f"CASE WHEN {age.sql} >= {top} THEN '{top}+' ELSE CAST({age.sql} AS VARCHAR) END", "text", age)
+    if value.kind in ("VARCHAR", "text") or is_number(value.kind):
+        clean = text(layers, value)
+        first = _dated(layers, clean, layers.add(dates.part(clean.sql, to, form), "date", clean), where)
+    else:
+        first = day(layers, value, where, form)
+    year = f"CAST(year({first.sql}) AS INTEGER)"
+    match to:
+        case "year" if at is not None:
+            return layers.add(f"greatest({year}, CAST(year({at.sql}) AS INTEGER) - {step['top']})", "INTEGER", first, at)
+        case "year":
+            return layers.add(year, "INTEGER", first)
+        case "quarter":
+            return layers.add(f"strftime({first.sql}, '%Y') || '-Q' || quarter({first.sql})", "text", first)
+        case _:
+            return layers.add(f"strftime({first.sql}, '%Y-%m')", "text", first)
+
+
+def age(layers: Layers, value: Value, step: Step, where: str) -> Value:
+    """An age in bands (30-34), everything from the top up in one (90+)."""
+    clean = text(layers, value)
+    topped = layers.add(f"CASE WHEN {clean.sql} = '{step['top']}+' THEN '{step['top']}' ELSE {clean.sql} END", "text", clean)
+    years = number(layers, topped, where)
+    years = layers.refuse(f"{years.sql} < 0 OR {years.sql} > {OLDEST}", f"{where} holds ages below 0 or above {OLDEST}", years, shown=clean)
+    width, top = step["width"], step["top"]
+    low = f"CAST(floor({years.sql} / {width}) * {width} AS INTEGER)"
+    band = f"CAST({low} AS VARCHAR)" + (f" || '-' || CAST({low} + {width - 1} AS VARCHAR)" if width > 1 else "")
+    return layers.add(f"CASE WHEN {years.sql} >= {top} THEN '{top}+' ELSE {band} END", "text", years)
+
+
+def bucket(layers: Layers, value: Value, step: Step, where: str) -> Value:
+    """An interval as a text: [10, 20), <18, >=65."""
+    numbers = number(layers, value, where)
+    x = numbers.sql
+    if step["edges"] is not None:
+        edges = [_plain(edge) for edge in step["edges"]]
+        inner = " ".join(f"WHEN {x} < {high} THEN '[{low}, {high})'" for low, high in itertools.pairwise(edges))
+        sql = f"CASE WHEN {x} < {edges[0]} THEN '<{edges[0]}' {inner} WHEN {x} >= {edges[-1]} THEN '>={edges[-1]}' END"
+        return layers.add(sql, "text", numbers)
+    width, start = step["width"], step["from"]
+    exact = _decimal(width, start)
+    low = layers.add(f"CAST(floor(({x} - {start}) / {width}) * {width} + {start} AS {exact})", "number", numbers)
+    return layers.add(f"'[' || {low.sql} || ', ' || CAST({low.sql} + {width} AS {exact}) || ')'", "text", low)
+
+
+def rounded(layers: Layers, value: Value, step: Step, where: str) -> Value:
+    numbers = number(layers, value, where)
+    return _rounded(layers, numbers, step["to"])
+
+
+def _rounded(layers: Layers, numbers: Value, to: float) -> Value:
+    kind = _decimal(to)
+    return layers.add(f"CAST(round({numbers.sql} / {to}) * {to} AS {kind})", kind, numbers)
+
+
+def limited(layers: Layers, value: Value, step: Step, where: str) -> Value:
+    low, high = step["low"], step["high"]
+    numbers = number(layers, value, where)
+    sql = numbers.sql
+    if low is not None:
+        sql = f"greatest({sql}, {low})"
+    if high is not None:
+        sql = f"least({sql}, {high})"
+    kept = f"CASE WHEN {numbers.sql} IS NOT NULL THEN {sql} END"
+    whole = layers.add(kept, "number", numbers)
+    return layers.add(f"CAST({whole.sql} AS {value.kind})", value.kind, whole) if value.kind in NUMBERS else whole
+
+
+def noisy(layers: Layers, value: Value, step: Step, where: str, drawn: Value) -> Value:
+    """Noise from 128 pseudorandom bits of this row and column: Box-Muller for the normal distribution, the inverse for the others."""
+    numbers = number(layers, value, where)
+    u, v = (f"((CAST('0x' || substr({drawn.sql}, {start}, 13) AS UBIGINT) + 0.5) / {2**52})" for start in (1, 17))
+    match step["kind"]:
+        case "normal":
+            noise = f"sqrt(-2 * ln({u})) * cos(2 * pi() * {v})"
+        case "uniform":
+            noise = f"(2 * {u} - 1)"
+        case _:
+            noise = f"(CASE WHEN {u} < 0.5 THEN ln(2 * {u}) ELSE -ln(2 * (1 - {u})) END)"
+    return _rounded(layers, layers.add(f"{numbers.sql} + {step['scale']} * {noise}", "number", numbers, drawn), step["to"])
+
+
+def withheld(layers: Layers, value: Value, step: Step) -> Value:
+    """NULL, or what stands for it, where a code begins with one of these; dots and case do not count."""
+    clean = text(layers, value)
+    code = layers.add(f"upper(replace({clean.sql}, '.', ''))", "text", clean)
+    hit = " OR ".join(f"starts_with({code.sql}, {literal(one.upper().replace('.', ''))})" for one in step["codes"])
+    return layers.add(f"CASE WHEN {hit} THEN {_shown(step)} ELSE {clean.sql} END", "text", code)
+
+
+def only(layers: Layers, value: Value, step: Step) -> Value:
+    clean = text(layers, value)
+    listed = ", ".join(literal(one) for one in step["values"])
+    return layers.add(f"CASE WHEN {clean.sql} IS NULL OR {clean.sql} IN ({listed}) THEN {clean.sql} ELSE {_shown(step)} END", "text", clean)
+
+
+def _shown(step: Step) -> str:
+    return "NULL" if step["as"] is None else literal(step["as"])
+
+
+def generalised(layers: Layers, value: Value, step: Step, where: str) -> Value:
+    """A level of a hierarchy that is built in. What it does not know becomes nothing: it may be anything."""
+    by, level = step["by"], str(step["level"])
+    if by == "age":
+        return age(layers, value, Step("age", {"width": int(level), "top": 100 - 100 % int(level) if int(level) == 20 else 90}), where)
+    clean = text(layers, value)
+    return layers.add(_BUILT_IN[by](clean.sql, level), "text", clean)
+
+
+def _zip(x: str, level: str) -> str:
+    """Five or nine digits, or four where a spreadsheet took the leading zero."""
+    five = f"CASE WHEN regexp_full_match({x}, '[0-9]{{4}}') THEN '0' || {x} ELSE {x} END"
+    listed = ", ".join(f"'{one}'" for one in RESTRICTED_ZIP3)
+    known = f"regexp_full_match({x}, '[0-9]{{3,5}}|[0-9]{{5}}-?[0-9]{{4}}')"
+    return f"CASE WHEN NOT {known} THEN NULL WHEN left({five}, 3) IN ({listed}) THEN '000' ELSE left({five}, 3) END"
+
+
+def _address(x: str, level: str) -> str:
+    """The province, by its full name, and the next word if it is a city, county or district (시, 군, 구); Sejong has none."""
+    words = f"regexp_split_to_array({x}, '[\\s,]+')"
+    cases = " ".join(f"WHEN w[1] IN ({', '.join(literal(one) for one in names)}) THEN {literal(full)}" for full, names in PROVINCES.items())
+    province = f"(CASE {cases} END)"
+    second = "CASE WHEN regexp_full_match(w[2], '[가-힣]{1,5}(시|군|구)') THEN w[2] END"
+    wanted = (
+        province if level == "province" else f"CASE WHEN {province} LIKE '세종%' THEN {province} ELSE {province} || ' ' || ({second}) END"
+    )
+    return f"list_transform([{words}], lambda w: {wanted})[1]"
+
+
+def _code(length: dict[str, int], form: str) -> Callable[[str, str], str]:
+    return lambda x, level: f"CASE WHEN regexp_full_match({x}, '{form}') THEN left({x}, {length[level]}) END"
+
+
+def _icd(x: str, level: str) -> str:
+    code = f"upper(replace({x}, '.', ''))"
+    known = f"regexp_full_match({code}, '[A-Z][0-9][0-9A-Z][0-9A-Z]{{0,4}}')"
+    if level == "category":
+        return f"CASE WHEN {known} THEN left({code}, 3) END"
+    cases = " ".join(f"WHEN left({code}, 3) BETWEEN '{low}' AND '{high}' THEN '{low}-{high}'" for low, high in CHAPTERS)
+    return f"CASE WHEN NOT {known} THEN NULL {cases} END"
+
+
+def _atc(x: str, level: str) -> str:
+    known = f"regexp_full_match(upper({x}), '[A-Z]([0-9]{{2}}([A-Z]([A-Z]([0-9]{{2}})?)?)?)?')"
+    return f"CASE WHEN {known} THEN left(upper({x}), {_ATC[level]}) END"
+
+
+_BUILT_IN: dict[str, Callable[[str, str], str]] = {
+    "zip": _zip,
+    "kr-address": _address,
+    "kr-code": _code({"district": 5, "province": 2}, "[1-5][0-9]{4}([0-9]{3}|[0-9]{5})?"),
+    "kr-postcode": _code({"district": 3, "province": 2}, "[0-6][0-9]{4}"),
+    "icd10": _icd,
+    "kcd": _icd,
+    "atc": _atc,
+}
+
+
+def _plain(x: float) -> str:
+    return str(int(x)) if float(x).is_integer() else repr(x)
+
+
+def _decimal(*steps: float) -> str:
+    """A type that shows multiples of these exactly: BIGINT, or DECIMAL with as many digits behind the point as they have."""
+    places = max(len(repr(float(step)).partition(".")[2].rstrip("0")) if "e" not in repr(float(step)) else 12 for step in steps)
+    return f"DECIMAL(38, {places})" if places else "BIGINT"

@@ -1,0 +1,347 @@
+"""From a table and its rules to one query that treats every column: streaming, sorted so that the row order says nothing.
+
+1. decide every column, all faults at once   2. look up what has to be known beforehand: pseudonyms of the different ids, rare levels
+3. one SELECT in layers   4. rows sorted by pseudonym, then by a hash of what the row shows: the order holds nothing but the content
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from pumasi.deid import dates, engine, hierarchy, keys, shapes, sql
+from pumasi.deid.keys import Key
+from pumasi.deid.layers import MARK, Layers, Value
+from pumasi.deid.reading import Table
+from pumasi.deid.rulefile import Decision, Rules
+from pumasi.deid.treatments import LADDERS, Step
+from pumasi.kernel.errors import Invalid, PumasiError
+
+_SAMPLE = 100_000
+_BATCH = 200_000
+_NESTED = ("STRUCT", "MAP", "UNION", "BLOB", "BIT", "VARIANT", "GEOMETRY")
+_LONGEST = 1_000_000
+_PERSON = "person"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whose row it is: the id as text, the pseudonym, its first 64 bits as a number, and by how many days this person's dates move."""
+
+    id: Value
+    short: Value
+    first: Value
+    days: Value
+
+
+@dataclass(frozen=True)
+class Treated:
+    """A table as it will be written: `query` yields `columns` in an order that says nothing."""
+
+    table: Table
+    decisions: Mapping[str, Decision]
+    columns: tuple[str, ...]
+    query: str
+    layers: Layers
+    without_person: Value | None
+
+    def reason(self, error: duckdb.Error) -> PumasiError:
+        """Why the query failed: every value that no treatment understands, or what is wrong with the file."""
+        if MARK not in str(error):
+            return self.table.reason(error)
+        return Invalid(*_found(self)) if _found(self) else self.table.reason(error)
+
+
+def prepare(table: Table, rules: Rules, key: Key, *, today: date) -> Treated:
+    """The query that treats a table; `Invalid` with every reason why it cannot be treated by these rules."""
+    decisions = rules.decide(table.name, table.columns, types(table, rules), table.where)
+    plan = _Plan(table, rules, key, today)
+    faults: list[str] = []
+    picked: dict[str, Value] = {}
+    for column, decision in decisions.items():
+        if decision.dropped:
+            continue
+        try:
+            picked[column] = plan.column(decision)
+        except Invalid as error:
+            faults.extend(error.reasons)
+    if faults:
+        raise Invalid(*dict.fromkeys(faults))
+    return plan.finished(decisions, picked)
+
+
+def types(table: Table, rules: Rules) -> dict[str, str]:
+    """The type of each column that only a rule by type could decide, found over all its values."""
+    open_columns = rules.undecided(table.name, table.columns) if rules.types else []
+    return {column: _type(table, column) for column in open_columns}
+
+
+def _type(table: Table, column: str) -> str:
+    kind = table.types[column]
+    if kind == "BOOLEAN" or sql.is_number(kind):
+        return "boolean" if kind == "BOOLEAN" else "number"
+    if kind == "DATE" or kind.startswith("TIMESTAMP"):
+        return "date"
+    layers = Layers(f"SELECT {engine.name(column)} AS c0 FROM ({table.sql})")
+    clean = sql.text(layers, Value("c0", 0, kind))
+    tests = {"date": dates.day(clean.sql), "boolean": f"nullif(lower({clean.sql}) IN ('true', 'false'), false)"}
+    tests["number"] = f"try_cast({clean.sql} AS DOUBLE)"
+    counts = ", ".join(f"count({test})" for test in tests.values())
+    with table.explained():
+        found = table.connection.execute(layers.select(f"count({clean.sql}), {counts}")).fetchone() or (0,)
+    return next((name for name, count in zip(tests, found[1:], strict=True) if count == found[0] and count), "text")
+
+
+def _found(treated: Treated) -> list[str]:
+    """A sentence for each check that some row fails. Values appear by their shape alone: digits as 9, letters as a."""
+    faults = []
+    for check in treated.layers.checks:
+        shape = f"regexp_replace(regexp_replace({check.value}, '[0-9]', '9', 'g'), '[^0-9\\s[:punct:]]', 'a', 'g')" if check.value else "''"
+        columns = f"count_if({check.condition}), min(left({shape}, 20)) FILTER (WHERE {check.condition})"
+        try:
+            row = treated.table.connection.execute(treated.layers.select(columns, check.level)).fetchone()
+        except duckdb.Error:  # a check below it fails first, and has its own sentence
+            continue
+        if row and row[0]:
+            rows = "1 row" if row[0] == 1 else f"{row[0]} rows"
+            faults.append(f"{check.sentence} ({rows}{f', written like {row[1]}' if check.value and row[1] else ''})")
+    return list(dict.fromkeys(faults))
+
+
+class _Plan:
+    """What grows while the columns of one table are gone through."""
+
+    def __init__(self, table: Table, rules: Rules, key: Key, today: date) -> None:
+        self._table, self._rules, self._key, self._today = table, rules, key, today
+        self._connection = table.connection
+        listed = ", ".join(f"{engine.name(column)} AS c{place}" for place, column in enumerate(table.columns))
+        self.layers = Layers(f"SELECT {listed} FROM ({table.sql})")
+        self._persons: dict[tuple[str, str], Person] = {}
+        self._clean: dict[str, Value] = {}
+        self._number = 0
+
+    def column(self, decision: Decision) -> Value:
+        """The treated column."""
+        where = f"{self._table.where}: the column '{decision.column}'"
+        value = self._raw(decision.column)
+        for step in decision.steps:
+            value = self._step(step, value, decision.column, where)
+        return value
+
+    def finished(self, decisions: Mapping[str, Decision], picked: Mapping[str, Value]) -> Treated:
+        """All columns in one SELECT, sorted. Rows are grouped by person only where the pseudonym is shown anyway."""
+        person, order, kept = self._rules.person_of(self._table.columns), [], None
+        if person is not None and (self._persons or not decisions[person].dropped):
+            whose = self._ids(person, _PERSON) if any(of == _PERSON for _, of in self._persons) else None
+            kept = self._with_person(person)
+            if whose is not None and decisions[person].steps[0].do == "pseudonym":
+                order.append(whose.first.sql)
+        named = ", ".join(f"{value.sql} AS {engine.name(column)}" for column, value in picked.items())
+        order.append(f"hash({', '.join(value.sql for value in picked.values())})")
+        condition = f" WHERE {kept.sql} IS NOT NULL" if kept is not None else ""
+        query = f"{self.layers.select(named)}{condition} ORDER BY {', '.join(order)}" if picked else ""
+        dropping = kept if self._rules.without_person == "drop" else None
+        return Treated(self._table, decisions, tuple(picked), query, self.layers, dropping)
+
+    def _with_person(self, person: str) -> Value:
+        """The id of the person, of which none may be missing unless the rules drop such rows."""
+        told = self._text(person)
+        if self._rules.without_person == "drop":
+            return told
+        sentence = (
+            f"{self._table.where}: the person column '{person}' has no value; fill it in, or write without_person = \"drop\" "
+            "into the rule file to leave such rows out"
+        )
+        return self.layers.refuse(f"{told.sql} IS NULL", sentence, told)
+
+    def _raw(self, column: str) -> Value:
+        return Value(f"c{self._table.columns.index(column)}", 0, self._table.types[column])
+
+    def _text(self, column: str) -> Value:
+        if column not in self._clean:
+            self._clean[column] = sql.text(self.layers, self._raw(column))
+        return self._clean[column]
+
+    def _step(self, step: Step, value: Value, column: str, where: str) -> Value:
+        nested = value.kind.startswith(_NESTED) or value.kind.endswith("]")
+        if nested:
+            raise Invalid(f"{where} holds nested values or bytes ({value.kind.partition('(')[0]}); flatten it first, or drop it")
+        match step.do:
+            case "keep":
+                return self._short_enough(value, where)
+            case "pseudonym":
+                return self._pseudonym(step, value, column, where)
+            case "shift":
+                return self._shifted(step, value, where)
+            case "date":
+                return sql.cut_date(self.layers, value, step, where, self._at(step, where))
+            case "noise":
+                return sql.noisy(self.layers, value, step, where, self._drawn(column))
+            case "rare":
+                return self._without_rare(step, value)
+            case "generalise" if step["by"] not in LADDERS:
+                return self._climbed(step, value, where)
+            case "withhold" | "only":
+                return (sql.withheld if step.do == "withhold" else sql.only)(self.layers, value, step)
+            case _:
+                return _BY_VALUE[step.do](self.layers, value, step, where)
+
+    def _short_enough(self, value: Value, where: str) -> Value:
+        if value.kind != "VARCHAR" or self._table.kind == "csv":  # a CSV file was looked through already
+            return value
+        sentence = f"{where} has a value longer than a megabyte; tables hold values, so move it to a file of its own"
+        return self.layers.refuse(f"strlen({value.sql}) > {_LONGEST}", sentence, value)
+
+    def _pseudonym(self, step: Step, value: Value, column: str, where: str) -> Value:
+        if value.level:
+            raise Invalid(f"{where}: a pseudonym is made of the id itself; let it be the first step")
+        if step["format"] == "same":
+            return self._in_shape(step, column, where)
+        found = self._ids(column, step["of"])
+        if step["format"] == "hex":
+            return found.short
+        return self.layers.add(f"CAST({found.first.sql} >> 1 AS BIGINT)", "BIGINT", found.first)
+
+    def _ids(self, column: str, of: str) -> Person:
+        """Pseudonyms of a column: of its different ids once, or, where nearly every row has another one, as the rows come by."""
+        if (column, of) not in self._persons:
+            told = self._text(column)
+            inner, outer = self._pads(of)
+            digest = f"sha256(getvariable('{outer}') || unhex(sha256(getvariable('{inner}') || encode({{}}))))"  # RFC 2104
+            if self._repeats(told):
+                made = self._looked_up(told, digest)
+            else:
+                whole = self.layers.add(digest.format(told.sql), "text", told)
+                made = [self.layers.add(one, kind, whole) for one, kind in self._parts(whole.sql)]
+            self._persons[column, of] = Person(told, *made)
+        return self._persons[column, of]
+
+    def _pads(self, of: str) -> tuple[str, str]:
+        """The two blocks of HMAC as variables: a key never stands in the text of a query, which DuckDB quotes in messages."""
+        names = (f"pumasi_i_{of.encode().hex()}", f"pumasi_o_{of.encode().hex()}")
+        for one, block in zip(names, keys.pads(self._key.of(f"pseudonym {of}")), strict=True):
+            self._connection.execute(f"SET VARIABLE {one} = ?", [block])
+        return names
+
+    def _parts(self, digest: str) -> list[tuple[str, str]]:
+        """Pseudonym, sort key, days: from different bits of one HMAC, of which the pseudonym shows the first 128 alone."""
+        reach, unit = self._rules.shift.days, 7 if self._rules.shift.weekday else 1
+        steps = reach // unit
+        place = f"CAST(CAST('0x' || substr({digest}, 33, 16) AS UBIGINT) % {2 * steps} AS INTEGER) - {steps}"
+        days = f"{unit} * (CASE WHEN {place} >= 0 THEN {place} + 1 ELSE {place} END)"  # never zero: everybody's dates move
+        return [(f"left({digest}, 32)", "text"), (f"CAST('0x' || left({digest}, 16) AS UBIGINT)", "UBIGINT"), (days, "INTEGER")]
+
+    def _repeats(self, told: Value) -> bool:
+        sample = f"SELECT count(DISTINCT id), count(id) FROM ({self.layers.select(f'{told.sql} AS id', told.level)} LIMIT {_SAMPLE})"
+        with self._table.explained():
+            different, count = self._connection.execute(sample).fetchone() or (0, 0)
+        return bool(2 * different < count)
+
+    def _table_name(self) -> str:
+        self._number += 1
+        return f"pumasi_{self._table.name.encode().hex()[:40]}_{self._number}"
+
+    def _looked_up(self, told: Value, digest: str) -> list[Value]:
+        name = self._table_name()
+        short, first, days = (one for one, _ in self._parts("h"))
+        distinct = f"SELECT DISTINCT id FROM ({self.layers.select(f'{told.sql} AS id', told.level)}) WHERE id IS NOT NULL"
+        with self._table.explained():
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT id, {short} AS short, {first} AS first, {days} AS days "
+                f"FROM (SELECT id, {digest.format('id')} AS h FROM ({distinct}))"
+            )
+        return self.layers.join(name, "id", told, {"short": "text", "first": "UBIGINT", "days": "INTEGER"})
+
+    def _in_shape(self, step: Step, column: str, where: str) -> Value:
+        told, name = self._text(column), self._table_name()
+        distinct = f"SELECT DISTINCT id FROM ({self.layers.select(f'{told.sql} AS id', told.level)}) WHERE id IS NOT NULL"
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} (id VARCHAR, shape VARCHAR)")
+        with self._table.explained(), self._connection.cursor() as reader:
+            cursor = reader.execute(distinct)
+            while rows := cursor.fetchmany(_BATCH):
+                ids = [str(row[0]) for row in rows]
+                made = shapes.same_shape(ids, self._key.of(f"shape {step['of']}"), where)
+                self._connection.register("pumasi_batch", {"id": np.array(ids, dtype=object), "shape": np.array(made, dtype=object)})
+                self._connection.execute(f"INSERT INTO {name} SELECT id, shape FROM pumasi_batch")
+                self._connection.unregister("pumasi_batch")
+        return self.layers.join(name, "id", told, {"shape": "text"})[0]
+
+    def _shifted(self, step: Step, value: Value, where: str) -> Value:
+        person = self._rules.person_of(self._table.columns)
+        if person is None:
+            raise Invalid(
+                f"{where} is a date to be moved, but the table has no person column (the rules look for {', '.join(self._rules.person)}); "
+                "name it in 'person' of the rule file, or cut the date to its year"
+            )
+        days = self._ids(person, _PERSON).days
+        read = sql.moment if step["time"] else sql.day
+        when = read(self.layers, value, where, step["format"])
+        known = ", ".join(f"DATE '{one}'" for one in self._rules.shift.landmarks)  # moving what everybody knows would tell how far
+        moved = f"CASE WHEN CAST({when.sql} AS DATE) IN ({known}) THEN {when.sql} ELSE {when.sql} + to_days({days.sql}) END"
+        kind = "TIMESTAMP" if step["time"] else "DATE"
+        return self.layers.add(f"CAST({moved} AS {kind})", kind, when, days)
+
+    def _at(self, step: Step, where: str) -> Value | None:
+        """The date at which an age is meant: a date, today, or another column of the row."""
+        at: str | None = step["at"]
+        if at is None:
+            return None
+        if at == "today" or at[:1].isdigit():
+            return Value(f"DATE '{self._today.isoformat() if at == 'today' else at}'", 0, "date")
+        if at not in self._table.columns:
+            raise Invalid(f"{where} becomes an age at '{at}', but the table has no such column")
+        return sql.day(self.layers, self._raw(at), f"{self._table.where}: the column '{at}'")
+
+    def _drawn(self, column: str) -> Value:
+        """Pseudorandom digits for this cell, from everything the row holds: the same under the same key, of no use without it."""
+        inner, outer = self._pads(f"noise {self._table.name} {column}")
+        cells = ", ".join(f"coalesce(CAST(c{place} AS VARCHAR), '')" for place in range(len(self._table.columns)))
+        row = f"encode(concat_ws(chr(31), {cells}, ''))"
+        return self.layers.add(f"sha256(getvariable('{outer}') || unhex(sha256(getvariable('{inner}') || {row})))", "text")
+
+    def _without_rare(self, step: Step, value: Value) -> Value:
+        """Levels that enough different people have, else NULL or what stands for the rest."""
+        level = sql.text(self.layers, value)
+        person = self._rules.person_of(self._table.columns)
+        whose = self._text(person) if person is not None else None
+        how_many = "count(*)" if whose is None else "count(DISTINCT whose)"
+        columns = f"{level.sql} AS level" + ("" if whose is None else f", {whose.sql} AS whose")
+        name = self._table_name()
+        with self._table.explained():
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT level FROM ({self.layers.select(columns)}) "
+                f"WHERE level IS NOT NULL GROUP BY level HAVING {how_many} >= {step['fewer_than']}"
+            )
+        common = self.layers.join(name, "level", level, {"level": "text"})[0]
+        shown = "NULL" if step["as"] is None else engine.literal(step["as"])
+        return self.layers.add(
+            f"CASE WHEN {level.sql} IS NOT NULL AND {common.sql} IS NULL THEN {shown} ELSE {common.sql} END", "text", common
+        )
+
+    def _climbed(self, step: Step, value: Value, where: str) -> Value:
+        """A level of a CSV hierarchy, in which every value that occurs has to stand."""
+        found = hierarchy.read(Path(step["by"]), where)
+        if not step["level"] < found.levels:
+            raise Invalid(
+                f"{where}: the hierarchy {step['by']} has the levels 0 to {found.levels - 1}, and the rule asks for {step['level']}"
+            )
+        labels = found.labels[step["level"]]
+        treated = [labels[code] for code in found.codes[step["level"]]]
+        name = self._table_name()
+        pairs: dict[str, Any] = {"value": np.array(found.values, dtype=object), "label": np.array(treated, dtype=object)}
+        self._connection.register("pumasi_batch", pairs)
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT value, label FROM pumasi_batch")
+        self._connection.unregister("pumasi_batch")
+        clean = sql.text(self.layers, value)
+        label = self.layers.join(name, "value", clean, {"label": "text"})[0]
+        sentence = f"{where} holds values that its hierarchy {step['by']} does not have; add a line for each"
+        return self.layers.refuse(f"{clean.sql} IS NOT NULL AND {label.sql} IS NULL", sentence, label, clean, shown=clean)
+
+
+_BY_VALUE = {"age": sql.age, "bucket": sql.bucket, "round": sql.rounded, "limit": sql.limited, "generalise": sql.generalised}

@@ -1,0 +1,372 @@
+"""The treatments a rule file may name, as data: which parameters each has, and when one is at least as tight as another.
+
+A treatment is one step or several, done in order. No engine is known here: `sql` turns steps into DuckDB's SQL, and another
+module could turn them into something else. Every rule of this module is one row of `TREATMENTS`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from pumasi.kernel.errors import Invalid
+
+DATE_PARTS = ("month", "quarter", "year")  # from fine to coarse
+FORMATS = ("same", "number", "hex")  # from what tells most about the id to what tells least
+LADDERS: dict[str, tuple[str, ...]] = {
+    "age": ("5", "10", "20"),
+    "zip": ("zip3",),
+    "kr-address": ("district", "province"),
+    "kr-code": ("district", "province"),
+    "kr-postcode": ("district", "province"),
+    "icd10": ("category", "chapter"),
+    "kcd": ("category", "chapter"),
+    "atc": ("substance", "chemical", "pharmacological", "therapeutic", "anatomical"),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what to `do`, with every parameter filled in."""
+
+    do: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, parameter: str) -> Any:
+        return self.given[parameter]
+
+    def told(self) -> str:
+        """The step as it would be written in a rule file."""
+        shown = [f"{name} = {_toml(value)}" for name, value in self.given.items() if value != TREATMENTS[self.do].parameters[name].default]
+        return f'{{ do = "{self.do}", {", ".join(shown)} }}' if shown else f'"{self.do}"'
+
+
+Steps = tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter: what it means, its default (`...` when it must be given), and which values are allowed."""
+
+    means: str
+    default: Any
+    allowed: Callable[[Any], bool]
+    form: str
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What a treatment does, in words, and when step b is at least as tight as step a of the same kind."""
+
+    means: str
+    meaning: str  # in Korean
+    parameters: Mapping[str, Parameter]
+    tighter: Callable[[Step, Step], bool]
+    person: bool = False  # needs to know whose row it is
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _positive(value: Any) -> bool:
+    return _number(value) and value > 0
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200
+
+
+def _label(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and len(value) <= 200)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(_text(one) for one in value)
+
+
+def _rising(value: Any) -> bool:
+    return isinstance(value, list) and len(value) >= 2 and all(map(_number, value)) and all(a < b for a, b in itertools.pairwise(value))
+
+
+def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
+    return (lambda value: value in names and isinstance(value, str)), " or ".join(f'"{name}"' for name in names)
+
+
+def _maybe(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
+
+
+def _format(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and {"%Y", "%m", "%d"} <= set(re.findall("%.", value)))
+
+
+def _at(value: Any) -> bool:
+    return value is None or _text(value)
+
+
+FORMAT = Parameter('how the dates are written when it is not plain, as in "%d/%m/%Y"', None, _format, "a form with %Y, %m and %d")
+AS = Parameter("what stands for the value instead; nothing when left out", None, _label, "a text")
+
+
+def _multiple(of: float, by: float) -> bool:
+    return abs(of / by - round(of / by)) < 1e-9
+
+
+def _coarser_bucket(b: Step, a: Step) -> bool:
+    if a["edges"] is not None:
+        return b["edges"] is not None and set(b["edges"]) <= set(a["edges"])
+    return b["edges"] is None and _multiple(b["width"], a["width"]) and _multiple(b["from"] - a["from"], a["width"])
+
+
+def _coarser_level(b: Step, a: Step) -> bool:
+    if a["by"] != b["by"]:
+        return False
+    ladder = LADDERS.get(a["by"])
+    return bool(_rung(ladder, b["level"]) >= _rung(ladder, a["level"]))
+
+
+def _rung(ladder: tuple[str, ...] | None, level: Any) -> int:
+    return ladder.index(str(level)) if ladder else int(level)
+
+
+def _lower(b: float | None, a: float | None) -> bool:
+    return a is None or (b is not None and b <= a)
+
+
+def _coarser_date(b: Step, a: Step) -> bool:
+    if "age" in (a["to"], b["to"]):
+        return bool(a["to"] == b["to"] and a["at"] == b["at"] and b["top"] <= a["top"])
+    return DATE_PARTS.index(b["to"]) >= DATE_PARTS.index(a["to"])
+
+
+def _always(b: Step, a: Step) -> bool:
+    return True
+
+
+TREATMENTS: dict[str, Treatment] = {
+    "keep": Treatment("leaves the value as it is", "그대로 둔다", {}, _always),
+    "drop": Treatment("leaves the column out", "열을 삭제한다", {}, _always),
+    "pseudonym": Treatment(
+        "puts a keyed pseudonym (HMAC-SHA-256) for an id: the same one in every table, another one under another key",
+        "식별자를 키가 있는 가명(HMAC-SHA-256)으로 바꾼다",
+        {
+            "of": Parameter('whose id it is ("person", "visit", "provider" …); ids of one kind match over tables', ..., _text, "a text"),
+            "format": Parameter(
+                '"hex": 32 digits; "number": a whole number of 63 bits; "same": digits stay digits, letters stay letters',
+                "hex",
+                *_one_of(*FORMATS),
+            ),
+        },
+        lambda b, a: a["of"] == b["of"] and FORMATS.index(b["format"]) >= FORMATS.index(a["format"]),
+    ),
+    "shift": Treatment(
+        "moves all dates of a person by one secret number of days, so that intervals stay",
+        "한 사람의 모든 날짜를 같은 비밀 일수만큼 옮긴다(간격 유지)",
+        {
+            "time": Parameter("whether the time of day stays", False, lambda value: isinstance(value, bool), "true or false"),
+            "format": FORMAT,
+        },
+        lambda b, a: a["time"] or not b["time"],
+        person=True,
+    ),
+    "date": Treatment(
+        "cuts a date to its month, quarter or year, or to the age at a date",
+        "날짜를 월·분기·연도로 줄이거나 나이로 바꾼다",
+        {
+            "to": Parameter("how much stays", ..., *_one_of(*DATE_PARTS, "age")),
+            "at": Parameter("for an age: the column with the date at which, or a date (2024-12-31)", None, _at, "a column or a date"),
+            "top": Parameter("for an age: this age and above become one", 90, _whole, "a whole number"),
+            "format": FORMAT,
+        },
+        _coarser_date,
+    ),
+    "age": Treatment(
+        "puts ages into bands, everything from `top` up into one",
+        "나이를 구간으로 묶고 상한 이상은 하나로 합친다",
+        {
+            "width": Parameter("years in a band", 1, _whole, "a whole number"),
+            "top": Parameter("this age and above become one", 90, _whole, "a whole number"),
+        },
+        lambda b, a: _multiple(b["width"], a["width"]) and b["top"] <= a["top"],
+    ),
+    "generalise": Treatment(
+        "climbs a hierarchy: "
+        + ", ".join(f"{name} ({' < '.join(levels)})" for name, levels in LADDERS.items())
+        + ", or a CSV file of your own",
+        "분류 체계의 상위 단계로 바꾼다",
+        {
+            "by": Parameter("the hierarchy: one that is built in, or the path of a CSV file", ..., _text, "a hierarchy"),
+            "level": Parameter(
+                "the level: a name, or the column of the CSV file counted from 0",
+                ...,
+                lambda value: _text(value) or _whole(value),
+                "a level",
+            ),
+        },
+        _coarser_level,
+    ),
+    "bucket": Treatment(
+        "puts numbers into intervals of one width, or between edges",
+        "숫자를 구간으로 묶는다",
+        {
+            "width": Parameter("the width of every interval", None, _maybe(_positive), "a number above 0"),
+            "from": Parameter("where an interval begins", 0, _number, "a number"),
+            "edges": Parameter(
+                "the edges, rising; below the first and from the last on is one interval each", None, _maybe(_rising), "rising numbers"
+            ),
+        },
+        _coarser_bucket,
+    ),
+    "round": Treatment(
+        "rounds numbers to a multiple",
+        "숫자를 반올림한다",
+        {"to": Parameter("the multiple", ..., _positive, "a number above 0")},
+        lambda b, a: _multiple(b["to"], a["to"]),
+    ),
+    "noise": Treatment(
+        "adds a secret random number to each value; the same row and key give the same number",
+        "숫자에 무작위 잡음을 더한다",
+        {
+            "kind": Parameter("its distribution", "normal", *_one_of("normal", "uniform", "laplace")),
+            "scale": Parameter("standard deviation, half width, or scale of Laplace", ..., _positive, "a number above 0"),
+            "to": Parameter(
+                "round the result to this multiple, which also hides the last binary digits", ..., _positive, "a number above 0"
+            ),
+        },
+        lambda b, a: a["kind"] == b["kind"] and b["scale"] >= a["scale"] and _multiple(b["to"], a["to"]),
+    ),
+    "limit": Treatment(
+        "top and bottom coding: what lies beyond becomes the limit",
+        "상한·하한 밖의 값을 한계값으로 바꾼다",
+        {
+            "low": Parameter("the lowest value that is shown", None, _maybe(_number), "a number"),
+            "high": Parameter("the highest value that is shown", None, _maybe(_number), "a number"),
+        },
+        lambda b, a: _lower(b["high"], a["high"]) and (a["low"] is None or (b["low"] is not None and b["low"] >= a["low"])),
+    ),
+    "rare": Treatment(
+        "hides levels that too few people have (rows, where no person is known)",
+        "드문 값을 숨긴다",
+        {"fewer_than": Parameter("how few", 10, _whole, "a whole number"), "as": AS},
+        lambda b, a: b["fewer_than"] >= a["fewer_than"],
+    ),
+    "withhold": Treatment(
+        "hides codes, as rare or stigmatising diseases by decision of the board",
+        "지정한 코드(희귀·낙인 질환 등)를 숨긴다",
+        {"codes": Parameter("codes; each also hides all longer codes that begin with it", ..., _texts, "a list of texts"), "as": AS},
+        lambda b, a: set(b["codes"]) >= set(a["codes"]),
+    ),
+    "only": Treatment(
+        "shows these values and hides all others",
+        "지정한 값만 남기고 나머지는 숨긴다",
+        {"values": Parameter("the values that may be shown", ..., _texts, "a list of texts"), "as": AS},
+        lambda b, a: set(b["values"]) <= set(a["values"]),
+    ),
+}
+
+
+def parse(written: Any, where: str) -> Steps:
+    """The steps of a treatment as a rule file writes it: a word, a table with `do`, or a list of both. `Invalid` with all faults."""
+    parts = written if isinstance(written, list) else [written]
+    faults: list[str] = []
+    steps = tuple(step for part in parts if (step := _step(part, where, faults)) is not None)
+    if not parts:
+        faults.append(f"{where}: the list of steps is empty; write what is done with the column")
+    if len(steps) > 1 and any(step.do in ("keep", "drop") for step in steps):
+        faults.append(f"{where}: 'keep' and 'drop' stand alone; take them out of the list, or the others")
+    if faults:
+        raise Invalid(*faults)
+    return steps
+
+
+def _step(written: Any, where: str, faults: list[str]) -> Step | None:
+    table = {"do": written} if isinstance(written, str) else written
+    if not isinstance(table, dict) or not isinstance(table.get("do"), str):
+        faults.append(f'{where}: a treatment is a word like "drop", or a table like {{ do = "round", to = 5 }}')
+        return None
+    do, given = table["do"], {name: value for name, value in table.items() if name not in NOTES}
+    if do not in TREATMENTS:
+        faults.append(f"{where}: there is no treatment '{do}'; there are {', '.join(TREATMENTS)}")
+        return None
+    known = TREATMENTS[do].parameters
+    wrong = [f"{where}: '{do}' has no parameter '{name}'; it has {', '.join(known) or 'none'}" for name in given if name not in known]
+    for name, parameter in known.items():
+        if name not in given and parameter.default is ...:
+            wrong.append(f"{where}: '{do}' needs '{name}': {parameter.means}")
+        elif name in given and not parameter.allowed(given[name]):
+            wrong.append(f"{where}: '{name}' of '{do}' is {parameter.form}")
+    step = Step(do, {name: given.get(name, parameter.default) for name, parameter in known.items()})
+    faults.extend(wrong or [f"{where}: {fault}" for fault in _together(step)])
+    return step
+
+
+NOTES = ("do", "why", "source", "unverified")
+
+
+def _together(step: Step) -> list[str]:
+    """What is wrong with parameters that depend on each other."""
+    match step.do:
+        case "bucket" if (step["width"] is None) == (step["edges"] is None):
+            return ["'bucket' has either 'width' or 'edges'"]
+        case "limit" if step["low"] is None and step["high"] is None:
+            return ["'limit' has 'low' or 'high' or both"]
+        case "limit" if step["low"] is not None and step["high"] is not None and step["low"] >= step["high"]:
+            return ["'low' of 'limit' is below 'high'"]
+        case "date" if (step["to"] == "age") != (step["at"] is not None):
+            return ["'date' to an age needs 'at', and only that"]
+        case "date" if step["at"] is not None and step["at"][:1].isdigit() and not is_day(step["at"]):
+            return ["'at' of 'date' is a column or a date like 2024-12-31"]
+        case "age" if step["top"] % step["width"]:
+            return ["'top' of 'age' is a multiple of 'width'"]
+        case "generalise" if step["by"] in LADDERS and str(step["level"]) not in LADDERS[step["by"]]:
+            return [f"the levels of '{step['by']}' are {', '.join(LADDERS[step['by']])}"]
+        case "generalise" if step["by"] not in LADDERS and not step["by"].lower().endswith(".csv"):
+            return [f"there is no hierarchy '{step['by']}'; there are {', '.join(LADDERS)} and CSV files"]
+        case "generalise" if step["by"] not in LADDERS and not _whole(step["level"]):
+            return ["the level of a CSV hierarchy is the number of its column, from 1"]
+    return []
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is an ISO date."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def at_least_as_tight(b: Steps, a: Steps) -> bool:
+    """Whether treating by `b` shows no more than treating by `a`: `drop` beats all, all beat `keep`; further steps only hide more.
+
+    Treatments of different kinds (a shifted date and a year) show different things, so neither is the tighter one.
+    """
+    if b[0].do == "drop" or a[0].do == "keep":
+        return True
+    wanted = list(a)
+    for step in b:
+        if wanted and step.do == wanted[0].do and TREATMENTS[step.do].tighter(step, wanted[0]):
+            wanted.pop(0)
+    return not wanted
+
+
+def told(steps: Steps) -> str:
+    """Steps as they would be written in a rule file."""
+    return steps[0].told() if len(steps) == 1 else f"[{', '.join(step.told() for step in steps)}]"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(one) for one in value)}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)

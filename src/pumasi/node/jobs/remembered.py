@@ -1,0 +1,68 @@
+"""What a node remembers of the answers it took part in: definitions, never people. Kept after the workspaces are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+
+from pumasi.kernel.envelope import parse_canonical
+from pumasi.kernel.job import Job
+from pumasi.kernel.study import AgreedColumn
+from pumasi.kernel.world import Case
+from pumasi.store.site import Site
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A question that was answered before."""
+
+    case: str
+    question: dict[str, Any]
+    columns: dict[str, AgreedColumn]  # those it read, as they were agreed then
+    person: str
+    people: int  # in the table when it was asked
+    hospitals: list[str]
+
+
+def keep(site: Site, job: Job, asked: Sequence[Earlier]) -> None:
+    """Remember what a job was answered."""
+    site.note(_key(job.applicant, job.case, job.job), rfc8785.dumps([_plain(one) for one in asked]))
+
+
+def before(site: Site, job: Job) -> list[Earlier]:
+    """What the applicant's group, the people of one organisation, was answered before, in all its projects.
+
+    The same list in the same order at every hospital that took part: a job that failed anywhere was released nowhere.
+    """
+    found, cases = [], site.world.cases
+    for key, noted in site.notes_of(_key(job.applicant)):
+        _, _, case, id = key.split("|")
+        there = cases[case].jobs.get(id) if case in cases else None
+        if id != job.job and not (there is not None and there.failed):
+            found += [_read(one, case) for one in parse_canonical(noted)]
+    return found
+
+
+def forget_failed(site: Site, case: str, found: Case) -> None:
+    """Before a case is closed and its jobs with it: what failed was not answered."""
+    for id, job in found.jobs.items():
+        if job.failed:
+            site.forget(_key(found.event.author, case, id))
+
+
+def _key(applicant: str, *rest: str) -> str:
+    group = applicant.partition("@")[2]
+    return "|".join(("asked", group, *rest)) + ("" if rest else "|")
+
+
+def _plain(one: Earlier) -> dict[str, Any]:
+    columns = {name: column.model_dump(mode="json", by_alias=True) for name, column in one.columns.items()}
+    return {"question": one.question, "columns": columns, "person": one.person, "people": one.people, "hospitals": one.hospitals}
+
+
+def _read(value: Any, case: str) -> Earlier:
+    columns = {name: AgreedColumn.read(column) for name, column in value["columns"].items()}
+    return Earlier(case, value["question"], columns, value["person"], value["people"], value["hospitals"])
