@@ -10,7 +10,7 @@ from pumasi.kernel import event as ev
 from pumasi.kernel import keys as kernel_keys
 from pumasi.kernel.envelope import b64, detached, sha256
 from pumasi.kernel.event import CONSORTIUM, HandoverSignature
-from pumasi.kernel.handover import SIGNED, quorum_of
+from pumasi.kernel.handover import SIGNED, two_thirds
 from tests import kernel_world as k
 from tests.kernel_world import COORDINATOR, HERE, PLATFORM, THERE, UNADMITTED, Story, keys
 
@@ -27,7 +27,7 @@ def fields(story: Story, who: str = SUCCESSOR, *, signers: list[str] | None = No
         "box": keys(f"new {who}").box_public, "place": "https://[::1]:8443", "certificate": sha256(b"certificate"),
     } | other  # fmt: skip
     members = [name for name, _ in story.world.cosigners_at(story.world.entries)]
-    signers = sorted(members)[: quorum_of(len(members))] if signers is None else signers
+    signers = sorted(members)[: two_thirds(len(members))] if signers is None else signers
     assert tuple(said) == SIGNED
     signed = [
         HandoverSignature(
@@ -48,7 +48,7 @@ def refused(story: Story, who: str = SUCCESSOR, *, signed_by: str | None = None,
 
 @pytest.mark.parametrize(("count", "needed"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (6, 5), (7, 5), (10, 7), (70, 47)])
 def test_two_quorums_share_more_than_may_lie(count: int, needed: int) -> None:
-    assert quorum_of(count) == needed
+    assert two_thirds(count) == needed
     assert 2 * needed - count > (count - 1) // 3
     assert needed <= count - (count - 1) // 3, "honest ones alone are enough"
 

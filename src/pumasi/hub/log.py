@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pumasi.kernel.envelope import sha256
 from pumasi.kernel.errors import NotFound, Refused
-from pumasi.kernel.handover import quorum_of
+from pumasi.kernel.handover import two_thirds
 from pumasi.ledger import note
 from pumasi.store.document import Document
 from pumasi.store.reading import Fits, anything_fits
@@ -132,7 +132,7 @@ class Sequencer:
         if self._policy:
             return not self._policy.satisfied(text)
         lines, cosigners = note.parse_checkpoint(text).lines, self.cosigners(size)
-        return bool(cosigners) and sum(any(line.is_by(vkey) for line in lines) for vkey in cosigners) >= quorum_of(len(cosigners))
+        return bool(cosigners) and sum(any(line.is_by(vkey) for line in lines) for vkey in cosigners) >= two_thirds(len(cosigners))
 
     def cosigners(self, size: int | None = None) -> list[note.VKey]:
         """The key of every member that cosigns, as it counts under a head of this size (None: of the whole log)."""
@@ -143,7 +143,7 @@ class Sequencer:
 
     def quorum(self) -> int:
         """More than two thirds of the cosigners; 0 while there is none, and then nothing is witnessed."""
-        return quorum_of(len(self.cosigners()))
+        return two_thirds(len(self.cosigners()))
 
     def final(self, covering: int) -> str | None:
         """The newest checkpoint over at least `covering` entries that is final; before there are cosigners, the newest: NOT WITNESSED."""

@@ -17,7 +17,7 @@ SIGNED = ("author", "size", "root", "replaces", "origin", "log_key", "key", "box
 Reasons = list[str | None]
 
 
-def quorum_of(count: int) -> int:
+def two_thirds(count: int) -> int:
     """More than two thirds of `count`, so that two quorums share an honest one while at most f of 3f + 1 are not: 3 of 4, 5 of 7."""
     return 2 * count // 3 + 1 if count else 0
 
@@ -31,7 +31,7 @@ def handed_over(world: World, event: ev.LogHandedOver) -> Reasons:
     """That `root` is the root of the log so far is for whoever holds its tree to say (`pumasi.ledger.handover`)."""
     cosigners = dict(world.cosigners_at(world.entries))
     body, signers = statement(event), [item.member for item in event.signatures]
-    needed = quorum_of(len(cosigners))
+    needed = two_thirds(len(cosigners))
     return [
         *successor_refusals(world, event),
         None if event.case == CONSORTIUM else "LogHandedOver belongs to the consortium's case",

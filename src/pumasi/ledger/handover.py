@@ -17,7 +17,7 @@ from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import canonical, fingerprint, parse_canonical, sha256, unb64
 from pumasi.kernel.errors import Invalid, Refused
 from pumasi.kernel.event import Entry
-from pumasi.kernel.handover import SIGNED, quorum_of, statement
+from pumasi.kernel.handover import SIGNED, statement, two_thirds
 from pumasi.kernel.model import Hash, MemberId, Model, PublicKey
 from pumasi.kernel.model import Signature as Signed
 from pumasi.ledger.tree import Tree
@@ -132,7 +132,7 @@ def told(handover: Handover, *, cosigners: int | None = None) -> list[str]:
         event: Any = handover.entry().event
         lines.append(f"Signed by {', '.join(item.member for item in event.signatures)}.")
     elif cosigners is not None:
-        lines.append(f"It takes {quorum_of(cosigners)} of the {cosigners} that cosign.")
+        lines.append(f"It takes {two_thirds(cosigners)} of the {cosigners} that cosign.")
     return lines
 
 

@@ -840,7 +840,7 @@ class History:
                 "somebody has signed the handover who does not cosign the log",
             ),
             (all(holds), "a signature on the handover does not hold"),
-            (len(signed) >= _quorum_of(len(cosigners)), "fewer have signed the handover than it takes"),
+            (len(signed) >= _two_thirds(len(cosigners)), "fewer have signed the handover than it takes"),
         )
         before = self.members[self.coordinator]
         before.key, before.former, before.admitted = "", [], False
@@ -1170,7 +1170,7 @@ class History:
         return dict(body)
 
 
-def _quorum_of(count: int) -> int:
+def _two_thirds(count: int) -> int:
     """More than two thirds of `count`: two such sets share an honest one, while at most f of 3f + 1 are not."""
     return 2 * count // 3 + 1
 
