@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pumasi.analysis import describe, glm, table
+from pumasi.analysis import anova, count, describe, glm, table, table1, ttest
 from pumasi.analysis.frame import Terms
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ class Method(Protocol):
         ...
 
 
-KINDS: Mapping[str, Method] = {"describe": describe, "table": table, "glm": glm}
+KINDS: Mapping[str, Method] = {
+    "count": count, "describe": describe, "table": table, "table1": table1, "ttest": ttest, "anova": anova,
+    "glm": glm,
+}  # fmt: skip
 
 
 def agree(mine: Any, theirs: Any, tolerance: float = 1e-9) -> bool:

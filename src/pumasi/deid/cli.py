@@ -121,3 +121,21 @@ def suggest(
         json_file.write_text(json.dumps(suggesting.plain(found), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     for line in suggesting.told(found, out):
         typer.echo(line)
+
+
+@app.command()
+def anonymize(
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="A CSV or Parquet file, a folder of them, FILE.duckdb::TABLE, or postgresql://…::TABLE.")
+    ],
+    config: Annotated[Path, typer.Option(help="Which columns, hierarchies, privacy models and metric, as TOML.")],
+    out: Annotated[str, typer.Option(help="Where the anonymised table goes: .csv, .parquet, a folder, or a database as for IN.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found here, as JSON.")] = None,
+) -> None:
+    """Find the generalisation that holds the privacy models and loses least, and write the table so."""
+    from pumasi.deid.anonymize import command
+    from pumasi.deid.progress import progress
+
+    with progress() as tell:
+        done = command.run(source, config, out, json_file=json_file, tell=tell)
+    typer.echo(done.text())
