@@ -73,9 +73,9 @@ def test_the_solver_solves_and_finds_what_depends_on_what() -> None:
 
 def test_unit_deviances_and_saturated_likelihoods() -> None:
     counts = np.array([0.0, 1, 5, 99, 100, 1e6, 1e12])
-    np.testing.assert_allclose(family.saturated("poisson", counts)[1:5], stats.poisson.logpmf(counts[1:5], counts[1:5]), rtol=1e-9)
-    assert family.saturated("poisson", np.array([0.0]))[0] == 0
-    assert family.saturated("poisson", counts)[6] == pytest.approx(-0.5 * math.log(2 * math.pi * 1e12), rel=1e-12)
+    np.testing.assert_allclose(family.saturated("poisson", counts, np.ones(7))[1:5], stats.poisson.logpmf(counts[1:5], counts[1:5]), rtol=1e-9)
+    assert family.saturated("poisson", np.array([0.0]), np.ones(1))[0] == 0
+    assert family.saturated("poisson", counts, np.ones(7))[6] == pytest.approx(-0.5 * math.log(2 * math.pi * 1e12), rel=1e-12)
     linear_predictor = np.array([-800.0, -30, 0, 30, 800])
     ones, zeros = np.ones(5), np.zeros(5)
     np.testing.assert_allclose(

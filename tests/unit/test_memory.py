@@ -146,7 +146,8 @@ def test_two_thresholds_are_compared_by_the_people_between_them(cut: tuple[float
     wheres = [f"age >= {value:.3f}" for value in cut]
     now, before = (question("count", where=where) for where in wheres)
     low, high = sorted(float(f"{value:.3f}") for value in cut)
-    between = table[(table.age >= low) & (table.age < high)].who.nunique()
-    above = table[table.age >= high].who.nunique()
+    parts = split(table, 5)  # whoever is at two hospitals is two people: nobody can know better
+    between = sum(part[(part.age >= low) & (part.age < high)].who.nunique() for part in parts)
+    above = sum(part[part.age >= high].who.nunique() for part in parts)
     refused = compared(now, before, hospitals(table)) != []
     assert refused == (above > 0 and 0 < between < 10)

@@ -16,16 +16,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pumasi.analysis import secure
+from pumasi.analysis import filter, memory, secure
 from pumasi.analysis.frame import Frame
 from pumasi.analysis.methods import KINDS
-from pumasi.client.study import compiled
+from pumasi.client.questions import compiled
 from pumasi.hub.tasks import Mailbox
 from pumasi.kernel.envelope import Keys, b64, canonical, open_signed, parse_canonical, sha256, sign, unb64
 from pumasi.kernel.errors import PumasiError, Refused, Tampered
 from pumasi.kernel.job import Handshake, Job
 from pumasi.kernel.seal import derive, release_key, seal, seal_to, unseal
 from pumasi.kernel.study import AgreedTable
+from pumasi.node.jobs.remembered import Earlier
 from pumasi.node.jobs.rounds import Failed, Party, Run, Sealed
 from tests.analysis_rounds import Pooled, assert_pooled, frame
 
@@ -83,13 +84,20 @@ class Local:
     seen: list[list[float]] = field(default_factory=list)
     _table: str = ""
 
-    def load(self, table: str, columns: set[str]) -> None:
+    def load(self, table: str, columns: set[str]) -> int:
         assert columns <= set(self.tables[table].columns)
         self._table = table
+        return len(set(self.tables[table].persons.tolist()))
 
     def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
-        self.seen.append([float(value) for value in KINDS[question["kind"]].local(self.tables[self._table], question, state)])
+        chosen = filter.seen(self.tables[self._table], question)
+        self.seen.append([float(value) for value in KINDS[question["kind"]].local(chosen, question, state)])
         return self.seen[-1]
+
+    def compare(self, question: dict[str, Any], earlier: Earlier) -> list[float]:
+        asked = (question, earlier.question)
+        now, before = (memory.Footprint.of(self.tables[self._table], one) for one in asked)
+        return memory.local(now, before, asked=asked, load=earlier.people)
 
 
 class Refusing(Local):
@@ -152,7 +160,7 @@ class Joint:
 
     def __post_init__(self) -> None:
         self.keys = {name: Keys.new() for name in self.tables}
-        asked = [compiled(question, {"patients": AGREED}) for question in self.questions]
+        asked = [compiled(question, {"patients": AGREED}, list(self.tables), self.questions) for question in self.questions]
         self.job = Job(
             job=sha256(self.number.encode())[:32], case="ca" * 16, applicant="ari@company", applicant_box=Keys.new().box_public,
             permits={name: sha256(name.encode()) for name in self.tables}, lead=min(self.tables), smallest_cell=self.smallest_cell,
