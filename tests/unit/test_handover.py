@@ -344,7 +344,7 @@ def test_signatures_that_do_not_count_are_named(book: Casebook, successor: Path)
 def test_a_policy_of_the_successor_asks_for_its_own_quorum(book: Casebook, successor: Path) -> None:
     (successor / "policy.txt").write_text(book.policy(quorum=5), encoding="utf-8")
     settings = (successor / "hub.toml").read_text(encoding="utf-8")
-    (successor / "hub.toml").write_text(settings.replace('policy = "majority"', 'policy = "policy.txt"'), encoding="utf-8")
+    (successor / "hub.toml").write_text(settings.replace('policy = "two-thirds"', 'policy = "policy.txt"'), encoding="utf-8")
     with pytest.raises(Refused, match="do not reach the quorum of the policy"):
         takeover.take_over(successor, yes(book, successor, *list(HOSPITALS)[:4]))
     assert takeover.take_over(successor, yes(book, successor, *HOSPITALS)).event is not None

@@ -14,6 +14,7 @@ import time
 from pumasi.hub.log import Sequencer
 from pumasi.kernel.errors import PumasiError, Refused
 from pumasi.ledger import note
+from pumasi.store.resume import come_back
 from pumasi.store.tail import Tail, take
 
 PATIENCE = 30.0  # seconds to wait for the rest of the hospitals, once a quorum was heard
@@ -65,7 +66,7 @@ class Recovery:
             heard = len(cosigning & self._whole)
             if heard < len(cosigning) and (heard < self._log.quorum() or time.monotonic() < self._since + PATIENCE):
                 return
-            self._site.come_back()
+            come_back(self._site)
             self._log.start()
             self.pending = False
             log.info("the log is whole again with %d entries, by the word of %d hospitals", self._site.tree.size, heard)

@@ -22,6 +22,7 @@ from pumasi.ledger import note
 from pumasi.ledger.handover import TAIL, Handover, Signature, Statement, der
 from pumasi.store.custody import sync_folder
 from pumasi.store.db import open_db
+from pumasi.store.resume import adopt
 from pumasi.store.rotation import public_of, signing_key
 from pumasi.store.site import Site
 from pumasi.store.tiles import copied, verify_copy
@@ -107,7 +108,7 @@ def _hand_over(site: Site, proposal: Handover, signatures: Sequence[Signature], 
     if policy is not None:
         reasons += _policy_faults(note.Policy.parse(policy), site, given)
     refuse_if(*reasons)
-    site.adopt()
+    adopt(site)
     seq, prev = site.world.chain(CONSORTIUM, site.id)
     common = {"type": "LogHandedOver", "case": CONSORTIUM, "seq": seq, "prev": prev, "at": site.instant()}
     refuse_if(*kernel_handover.handed_over(site.world, ev.LogHandedOver.read(common | fields)))

@@ -15,6 +15,7 @@ from pumasi.ledger import note
 from pumasi.node.app import Node
 from pumasi.node.gossip import Gossip
 from pumasi.node.workspace.cipher import FILE
+from pumasi.store.resume import come_back
 from pumasi.store.site import CAME_BACK
 
 log = logging.getLogger("pumasi.node.comeback")
@@ -47,7 +48,7 @@ class Comeback:
         known = [text for text in (self._mark.checkpoint, checkpoint, *shown.values(), *mirrored) if text is not None]
         if not all(self._reaches(text) for text in known):
             return False
-        site.come_back()
+        come_back(site)
         log.warning("restored from the backup of %s and caught up at %d entries; signing again", self._mark.made_at, site.tree.size)
         self._mark, self._came_back = None, True
         return True

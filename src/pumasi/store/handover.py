@@ -17,6 +17,7 @@ from pumasi.kernel.world import World
 from pumasi.ledger import evidence, note
 from pumasi.ledger.handover import Handover, check_root
 from pumasi.ledger.tree import Tree, leaf_hash
+from pumasi.store.resume import cut
 from pumasi.store.site import Site
 
 
@@ -108,7 +109,7 @@ def step_over(site: Site, handover: Handover) -> list[bytes]:
     with site.changed:
         view, newest = accept(site, handover), site.checkpoint()
         found = [] if newest is None else _shown(site, handover, view, newest)
-        site.cut(view.common)
+        cut(site, view.common)
     return found
 
 

@@ -197,39 +197,10 @@ class Site:
         value = self.noted(RESTORED)
         return Mark.read(parse_canonical(value)) if value is not None else None
 
-    def come_back(self) -> None:
-        """Take up again what this party had signed after its backup was made, and sign from now on. The own copy must have caught up."""
-        mark = self.mark()
-        if mark is None:
-            return
-        with self.engine.begin() as db:
-            self._adopt(db, mark.size)
-            db.execute(delete(notes).where(notes.c.key == CAME_BACK))
-            db.execute(update(notes).where(notes.c.key == RESTORED).values(key=CAME_BACK))
-
-    def adopt(self) -> None:
-        """Go on where this party's name had left off in the log, on a machine that has said none of it."""
-        with self.engine.begin() as db:
-            self._adopt(db, 0)
-
-    def _adopt(self, db: Connection, start: int) -> None:
-        for entry in [entry for entry in map(Entry, self.entries(start)) if entry.event.author == self.id]:
-            event = entry.event
-            known = db.execute(update(outbox).where(outbox.c.digest == entry.digest).values(state="logged")).rowcount
-            if not known:
-                row = {"case": event.case, "author": self.id, "seq": event.seq, "digest": entry.digest, "data": entry.data}
-                db.execute(insert(outbox).values(**row, state="logged"))
-
-    def cut(self, size: int) -> None:
-        """Forget the entries from `size` on, for the log goes on without them; what this party has said and it lacks is sent again."""
+    def think_again(self) -> None:
+        """Compute everything anew from what is on the disk."""
         with self.changed:
-            with self.engine.begin() as db:
-                db.execute(delete(entries).where(entries.c.index >= size))
-                db.execute(delete(checkpoints).where(checkpoints.c.size > size))
-                lost = (outbox.c.author == self.id, outbox.c.state == "logged", outbox.c.digest.not_in(select(entries.c.digest)))
-                db.execute(update(outbox).where(*lost).values(state="recorded"))
-            if size < self.tree.size:
-                self._load()
+            self._load()
             self._caught_up = 0
             self.changed.notify_all()
 
