@@ -72,8 +72,13 @@ def group_counts(question: dict[str, Any]) -> list[int]:
 
 
 def finish(result: dict[str, Any]) -> dict[str, Any]:
-    """Nothing is left to add."""
-    return result
+    """The p-value of the comparison."""
+    if "compare" not in result:
+        return result
+    from scipy.special import chdtrc
+
+    test = result["compare"]
+    return {**result, "compare": {**test, "p": float(chdtrc(test["df"], test["statistic"]))}}
 
 
 def start(question: dict[str, Any], terms: Terms) -> dict[str, Any]:

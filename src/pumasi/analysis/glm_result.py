@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from pumasi.analysis import design as designs
 from pumasi.analysis import family as families
-from pumasi.analysis import tails
 from pumasi.analysis.forms import HOSPITAL
 from pumasi.analysis.linear import Factor, factor
 from pumasi.analysis.newton import penalised
@@ -128,13 +127,7 @@ def _comparison(question: dict[str, Any], state: dict[str, Any], *, deviance: fl
         case _:
             statistic = there - deviance
     statistic = max(0.0, statistic)
-    return {
-        "formula": question["compare"],
-        "deviance": there,
-        "statistic": statistic,
-        "df": freedom,
-        "p": tails.chi_square(statistic, freedom),
-    }
+    return {"formula": question["compare"], "deviance": there, "statistic": statistic, "df": freedom}
 
 
 def _estimates(plain: dict[str, Any], state: dict[str, Any], point: list[float]) -> list[float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pumasi.analysis import anova, count, describe, glm, table, table1, ttest
+from pumasi.analysis import anova, correlation, count, describe, glm, histogram, quantiles, table, table1, ttest
 from pumasi.analysis.frame import Terms
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class Method(Protocol):
 
 
 KINDS: Mapping[str, Method] = {
-    "count": count, "describe": describe, "table": table, "table1": table1, "ttest": ttest, "anova": anova,
+    "count": count, "describe": describe, "table": table, "table1": table1, "histogram": histogram, "quantiles": quantiles,
+    "correlation": correlation, "ttest": ttest, "anova": anova,
     "glm": glm,
 }  # fmt: skip
 

@@ -327,8 +327,9 @@ def _advance_judgement(total: Sequence[float], plan: Plan, state: dict[str, Any]
             if name not in no_mean:
                 columns[name] |= {"mean": numbers[name]["mean"], "sd": None if name in no_sd else _sd(numbers[name])}
         groups.append({**group, "columns": columns})
-    told = {**units, **no_sd, **no_mean}  # where one value is most of a sum, the others look like another unit
-    findings = [told[name] for name in plan.columns if name in told]
+    # where one value is most of a sum, the others look like another unit
+    told = [([no_mean] if name in no_mean else [no_sd, units], name) for name in plan.columns]
+    findings = [about[name] for several, name in told for about in several if name in about]
     return _next({**state, "groups": groups, "numbers": [{} for _ in groups], "findings": findings})
 
 

@@ -32,20 +32,22 @@ class Link:
     refers_to: str | None
 
 
-def links(table: Table, *, columns: Sequence[str] = (), skip: Sequence[str] = (), person: str | None = None) -> tuple[Link, ...] | None:
+def links(
+    table: Table, *, columns: Sequence[str] = (), skip: Sequence[str] = (), person: str | None = None, effort: int = EFFORT
+) -> tuple[Link, ...] | None:
     """The linking columns among `columns` (or all but `skip`), strongest first; None where the table is too large to search unasked."""
     if faults := table.absent([*columns, *([person] if person else [])]):
         raise Invalid(*faults)
     chosen = list(columns) or [one for one in table.columns if one not in skip and one != person]
-    if not columns and table.rows * len(chosen) > EFFORT:
+    if not columns and table.rows * len(chosen) > effort:
         return None
     with table.explained():
         found = {one: _groups(table, one, person) for one in chosen}
         keys = [one for one, (values, _, _, _) in found.items() if values >= 0.95 * table.rows] + ([person] if person else [])
-        all_links = [
-            Link(one, values, groups, share, _refers(table, one, [key for key in keys if key != one]) if whole else None)
-            for one, (values, groups, share, whole) in found.items()
-        ]
+        all_links = []
+        for one, (values, groups, share, whole) in found.items():
+            others = keys[: keys.index(one)] if one in keys else keys  # of two columns that number the rows the later one points
+            all_links.append(Link(one, values, groups, share, _refers(table, one, others) if whole else None))
     return tuple(sorted((one for one in all_links if one.share >= NOTABLE or one.refers_to), key=lambda one: -one.share))
 
 
