@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pumasi.analysis import anova, correlation, count, describe, glm, histogram, quantiles, table, table1, ttest
+from pumasi.analysis import (
+    anova,
+    brier,
+    calibration,
+    correlation,
+    count,
+    describe,
+    glm,
+    histogram,
+    quantiles,
+    roc,
+    table,
+    table1,
+    ttest,
+)
 from pumasi.analysis.frame import Terms
 
 if TYPE_CHECKING:
@@ -64,6 +78,7 @@ KINDS: Mapping[str, Method] = {
     "count": count, "describe": describe, "table": table, "table1": table1, "histogram": histogram, "quantiles": quantiles,
     "correlation": correlation, "ttest": ttest, "anova": anova,
     "glm": glm,
+    "roc": roc, "calibration": calibration, "brier": brier,
 }  # fmt: skip
 
 
