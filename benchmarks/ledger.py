@@ -19,9 +19,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from pumasi.hub.log import two_thirds
 from pumasi.kernel.envelope import Keys, sha256
 from pumasi.kernel.event import Entry
+from pumasi.kernel.handover import two_thirds
 from pumasi.ledger import bundle, note, proof, verify
 from pumasi.ledger.tree import Tree, leaf_hash
 from pumasi.store.site import Site

@@ -116,6 +116,7 @@ ROUTES: dict[tuple[str, str], str] = {
     ("PUT", "/recovery"): "the part of the log that a hub restored from a backup lacks, given back by a hospital",
     ("POST", "/cosignatures/{size}"): "a hospital's cosignature on the checkpoint over `size` entries",
     ("GET", "/checkpoint"): "the newest checkpoint with a quorum of cosignatures, over at least `covering` entries",
+    ("GET", "/handover"): "how this hub came to a log that another had begun: the event with the quorum's signatures, and what to pin",
     ("GET", "/policy"): "the C2SP tlog-policy of this log: its key, its cosigners, the quorum",
     ("POST", "/admissions"): "the coordinating body admits the member named in the body",
     ("POST", "/revocations"): "the coordinating body revokes the keys of the member named in the body",
@@ -202,7 +203,7 @@ def study_page() -> str:
     parts = [
         "# study.toml\n",
         NOTE.format(
-            source="`src/pumasi/client/studyfile.py`, `src/pumasi/analysis/forms.py`, `src/pumasi/kernel/codes.py` and `src/pumasi/demo/hospitals.py`"
+            source=", ".join(f"`src/pumasi/{of}.py`" for of in ("client/studyfile", "analysis/forms", "kernel/codes", "demo/hospitals"))
         ),
         "A study as a researcher writes it down. Everything is checked before anything is sent: an unknown key, a "
         "wrong type or a column that no "

@@ -42,13 +42,31 @@ def frame(table: pd.DataFrame, levels: dict[str, list[str]] | None = None, *, pe
     return Frame(persons=persons.astype(np.int64), columns=columns)
 
 
-def run(question: dict[str, Any], frames: Sequence[Frame], *, smallest_cell: int = 10) -> dict[str, Any]:
-    """The result, or {"refused": reasons}, either with the number of "rounds"."""
+def run(
+    question: dict[str, Any], frames: Sequence[Frame], *, smallest_cell: int = 10, each: Sequence[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """What is published, or {"refused": reasons}, either with the number of "rounds"."""
+    return finished(question, summed(question, frames, smallest_cell=smallest_cell, each=each))
+
+
+def finished(question: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """As a node ends it: with what follows from the numbers."""
+    if "refused" in found:
+        return found
+    head = {key: question[key] for key in ("name", "kind", "table", "by") if key in question}
+    whole = methods.KINDS[question["kind"]].finish(head | found)
+    return {key: value for key, value in whole.items() if key not in head}
+
+
+def summed(
+    question: dict[str, Any], frames: Sequence[Frame], *, smallest_cell: int = 10, each: Sequence[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The result of the sums alone, before anything is left out. `each`: the question as each hospital has it."""
     method, terms = methods.KINDS[question["kind"]], Terms(smallest_cell=smallest_cell, hospitals=len(frames))
     state, rounds = method.start(question, terms), 0
     while state["step"] != "done":
         rounds += 1
-        partials = [method.local(one, question, state).tolist() for one in frames]
+        partials = [method.local(one, own, state).tolist() for one, own in zip(frames, each or [question] * len(frames), strict=True)]
         total = secure.decode(secure.add(secure.encode(partial, hospitals=len(frames)) for partial in partials))
         reasons = method.refusals(total, question, state, terms)
         if len(frames) <= 2:
@@ -60,6 +78,28 @@ def run(question: dict[str, Any], frames: Sequence[Frame], *, smallest_cell: int
         assert methods.agree(method.advance(total, question, state, terms), sent)
         state = sent
     return {**(state["result"] if "result" in state else {"refused": state["refused"]}), "rounds": rounds}
+
+
+def answered(
+    asked: dict[str, Any],
+    tables: Sequence[pd.DataFrame],
+    levels: dict[str, list[str]],
+    *,
+    person: str | None = None,
+    smallest_cell: int = 10,
+    finish: bool = True,
+    instead: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The answer to a question as a study asks it, checked and completed as a node does; `instead` of the sums' result, if given."""
+    names = [name for name in tables[0].columns if name != person]
+    kinds = {name: kind_of(tables[0][name]) for name in names}
+    agreed = {name: levels.get(name, []) for name in names}
+    method = methods.KINDS[asked["kind"]]
+    assert (wrong := method.check(asked, kinds, agreed)) == [], wrong
+    two = [name for name in names if kinds[name] == "number" and len(agreed[name]) == 2]
+    question: dict[str, Any] = {"name": "it", "table": "t", **asked, "column_kinds": kinds, "levels": agreed, "two_valued": two}
+    found = instead or summed(question, [frame(table, levels, person=person) for table in tables], smallest_cell=smallest_cell)
+    return finished(question, found) if finish else found
 
 
 def split(table: pd.DataFrame, hospitals: int, *, seed: int = 1) -> list[pd.DataFrame]:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pumasi.kernel import event as ev
 from pumasi.kernel import rules
 from pumasi.kernel.certificate import LIMITS, UNPROVABLE, Backup, Certificate, CertificateV2, Manifest, Purge, ShareCertificate
-from pumasi.kernel.envelope import Keys, commit, parse_canonical, possession, sha256, sign
+from pumasi.kernel.envelope import Keys, b64, commit, detached, parse_canonical, possession, sha256, sign
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.kernel.job import Job
 from pumasi.kernel.permit import Permit
@@ -62,7 +62,7 @@ class Casebook:
         self.hospitals = list(HOSPITALS)[:hospitals]
         self.absent: str | None = None  # who does not join
         self.staffed: list[str] | None = None  # whose people are enrolled; None: all hospitals'
-        self.log_key = Ed25519PrivateKey.from_private_bytes(self._bytes("log key"))
+        self.origin, self.log_key = ORIGIN, Ed25519PrivateKey.from_private_bytes(self._bytes("log key"))
         self.case, self.job = self._bytes("case").hex()[:32], self._bytes("job").hex()[:32]
         self.output = self._bytes("output").hex()
         self._votes: dict[tuple[str, str | None], tuple[str, dict[str, Any]]] = {}
@@ -375,6 +375,39 @@ class Casebook:
         self.say(ev.KeyRotated, who, **self.change(who, new, cosigner=cosigner))
         self.keys[who] = new
 
+    def handover(self, who: str = COORDINATOR, *, signers: Iterable[str] | None = None, **changes: Any) -> tuple[Keys, dict[str, Any]]:
+        """New keys for `who` as coordinating body, and the fields of the event with which these members (None: all) move the log there."""
+        new, origin = self.new_keys(who), f"log.pumasi.example/{len(self.world.logs) + 1}"
+        said = {
+            "author": who, "size": self.tree.size, "root": self.tree.root().hex(), "replaces": self.world.logs[-1].key, "origin": origin,
+            "log_key": self.new_keys(f"log {who}").public, "key": new.public, "box": new.box_public, "place": "https://hub.example:8443",
+            "certificate": sha256(b"certificate"),
+        } | changes  # fmt: skip
+        signers = sorted(self.cosigners if signers is None else signers)
+        signatures = [
+            {"member": name, "key": self.public(self.cosigners[name]), "signature": detached("handover", said, self.cosigners[name])}
+            for name in signers
+        ]
+        return new, {"case": CONSORTIUM, "signatures": signatures, **{name: value for name, value in said.items() if name != "author"}}
+
+    def hand_over(self, who: str = COORDINATOR, **changes: Any) -> None:
+        """The log goes on under new keys and another name."""
+        new, fields = self.handover(who, **changes)
+        log_key = self.new_keys(f"log {who}").signing
+        self.say(ev.LogHandedOver, who, keys=new, **fields)
+        self.keys[who], self.origin, self.log_key = new, fields["origin"], log_key
+
+    def rotate_log(self) -> None:
+        new = self.new_keys("log").signing
+        said = {"author": COORDINATOR, "log_key": self.public(new), "replaces": self.world.logs[-1].key}
+        consent, proof = (detached("log-key-rotation", said, key) for key in (self.log_key, new))
+        self.say(ev.LogKeyRotated, COORDINATOR, case=CONSORTIUM, log_key=said["log_key"], consent=consent, proof=proof)
+        self.log_key = new
+
+    @staticmethod
+    def public(key: Ed25519PrivateKey) -> str:
+        return b64(key.public_key().public_bytes_raw())
+
     def revoke(self, who: str, *, by: str) -> None:
         self.say(ev.KeyRevoked, by, case=CONSORTIUM, subject=who)
         self.cosigners.pop(who, None)
@@ -416,17 +449,17 @@ class Casebook:
     def checkpoint(self, size: int | None = None, *, cosigners: Iterable[str] | None = None) -> str:
         """The signed head, cosigned by these members (None: by all that can)."""
         size = self.tree.size if size is None else size
-        note = sign_checkpoint(ORIGIN, size=size, root=self.tree.root(size), key=self.log_key)
+        note = sign_checkpoint(self.origin, size=size, root=self.tree.root(size), key=self.log_key)
         for member in self.cosigners if cosigners is None else cosigners:
             time = int(START.timestamp()) + self._ticks
-            line = cosign(note, cosigner_name(ORIGIN, member), key=self.cosigners[member], time=time)
+            line = cosign(note, cosigner_name(self.origin, member), key=self.cosigners[member], time=time)
             note = add_cosignature(note, line)
         return note
 
     def policy(self, *, quorum: int = 3) -> str:
         box = self.keys_of(COORDINATOR).box
-        witnesses = [cosigner_vkey(ORIGIN, member, Keys(key, box).public) for member, key in self.cosigners.items()]
-        return policy_text(log_vkey(ORIGIN, Keys(self.log_key, box).public), witnesses, quorum=quorum)
+        witnesses = [cosigner_vkey(self.origin, member, Keys(key, box).public) for member, key in self.cosigners.items()]
+        return policy_text(log_vkey(self.origin, Keys(self.log_key, box).public), witnesses, quorum=quorum)
 
     def entries(self) -> list[tuple[int, bytes]]:
         return bundle.select(self.case, enumerate(self.log))[0]

@@ -87,6 +87,10 @@ class Channel:
                     raise Unreachable(
                         f"the hub at {self.url} does not answer ({type(error).__name__}); start it with `pumasi hub serve`, then try again"
                     ) from error
+            except RuntimeError as error:  # what the client says once it was closed
+                if not self.closing.is_set():
+                    raise
+                raise Unreachable(f"this party speaks to the hub at {self.url} no more") from error
             self.closing.wait(pause)
             pause = min(pause * 2, 1.0)
 

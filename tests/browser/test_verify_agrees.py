@@ -150,6 +150,25 @@ def test_on_cases_that_went_another_way(checker: Page) -> None:
     assert agreed(checker, asked) == {"holds": len(asked)}
 
 
+def test_on_a_log_that_changed_hands(checker: Page) -> None:
+    """With the policy of the first day, with today's, with one that asks for more signatures than the handover has, and with none."""
+    first = play().policy(quorum=4).encode()
+    asked: dict[str, Asked] = {}
+    for name, change in {
+        "all": lambda book: book.hand_over(),
+        "four": lambda book: book.hand_over(signers=list(book.cosigners)[:4]),
+        "another body": lambda book: book.hand_over("another body"),
+        "rotated": lambda book: book.rotate_log(),
+        "rotated after": lambda book: (book.hand_over(), book.rotate(cases.FIRST), book.rotate_log()),
+        "twice": lambda book: (book.hand_over(), book.hand_over("가나 기관")),
+    }.items():
+        book = play(until="opened")
+        change(book)
+        policies = {"first": first, "own": book.policy(quorum=5).encode(), "five": play().policy(quorum=5).encode(), "none": None}
+        asked |= {f"{name}, {which}": Asked(book.bundle(), policy, may_be_open=True) for which, policy in policies.items()}
+    assert agreed(checker, asked) == {"holds": 23, "broken": 1}
+
+
 # --- what is refused ---
 
 
@@ -161,6 +180,8 @@ def test_on_every_step_and_document_that_is_refused(checker: Page) -> None:
         if any(json.loads(data)["body"]["case"] == book.case for data in book.log):  # else there is no case to bundle yet
             asked[name] = Asked(book.bundle(), may_be_open=True)
     asked |= {name: Asked(make().bundle(), may_be_open=True) for name, (make, _) in cases.DOCUMENTS.items()}
+    handovers = {name: make(play(until="opened")) for name, (make, _) in cases.HANDOVERS.items()}
+    asked |= {f"handed over {name}": Asked(book.bundle(), may_be_open=True) for name, book in handovers.items()}
     assert agreed(checker, asked) == {"broken": len(asked)}
     assert len(asked) > 120
 

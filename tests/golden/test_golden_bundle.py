@@ -45,3 +45,14 @@ def test_the_bundle_with_two_certificates_is_the_one_that_was_kept_and_verifies(
     assert verify.main([str(TWO_STEPS), "--policy", str(TWO_STEPS_POLICY)]) == 0
     out = capsys.readouterr().out
     assert "The case is complete" in out and "so did the coordinating body with its share" in out
+
+
+# A log that was handed over by four of five and whose key was changed afterwards, under the policy of the first day.
+HANDED, HANDED_POLICY = HERE / "bundle-handed-over.json", HERE / "bundle-handed-over.policy"
+
+
+def test_the_bundle_over_a_handover_is_the_one_that_was_kept_and_verifies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert hashlib.sha256(HANDED.read_bytes()).hexdigest() == "ae842d19f02456910de17915fb59efbab45e97e088c873ed0091cfb5f98438fb"
+    assert verify.main([str(HANDED), "--policy", str(HANDED_POLICY)]) == 0
+    out = capsys.readouterr().out
+    assert "the log was handed over to the name log.pumasi.example/2" in out and "on the log signs with a new key" in out

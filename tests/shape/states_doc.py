@@ -27,7 +27,7 @@ DIAGRAMS: list[tuple[str, str, Table]] = [
 
 WHO: dict[Who, tuple[str, str]] = {
     "founder": ("whoever holds the key in the event; only as the first event of a log", "로그를 처음 여는 조정기관"),
-    "self": ("whoever holds the key in the event", "가입을 신청하는 기관 자신"),
+    "self": ("whoever holds the key in the event", "가입을 신청하거나 원장을 인계받는 기관 자신"),
     "coordinator": ("the coordinating body", "조정기관"),
     "member": ("any admitted member, for its own people", "가입이 승인된 기관"),
     "hospital": ("the hospital's own node", "해당 병원의 노드"),

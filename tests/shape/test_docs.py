@@ -161,7 +161,7 @@ WRITTEN = re.compile(r"(?:^|`|\$ |run )pumasi ((?:[a-z-]+ ?)+)([^`\n#]*)", flags
 def test_commands_on_pages_exist_with_their_options(page: Path) -> None:
     for words, rest in WRITTEN.findall(page.read_text(encoding="utf-8")):
         path = tuple(words.split())
-        known = next((path[:depth] for depth in (2, 1) if path[:depth] in COMMANDS), None)
+        known = next((path[:depth] for depth in (3, 2, 1) if path[:depth] in COMMANDS), None)
         assert known, f"there is no command `pumasi {words.strip()}`"
         options = {name for parameter in COMMANDS[known].params for name in [*parameter.opts, *parameter.secondary_opts]}  # type: ignore[attr-defined]
         unknown = set(re.findall(r"(?<=\s)--[a-z-]+|^--[a-z-]+", f"{' '.join(path[len(known) :])} {rest}")) - options

@@ -41,6 +41,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Kept]:
 
 
 @pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Kept]:
+    """Four hospitals, kept, so that three are a quorum."""
+    yield from _kept(tmp_path_factory.mktemp("four"), hospitals=4, people=200, seed=4)
+
+
+@pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Kept]:
     """Three hospitals, kept, for whoever wants to break them."""
     yield from _kept(tmp_path_factory.mktemp("fragile"), hospitals=3, people=200, seed=3)

@@ -203,5 +203,6 @@ def test_four_real_hospitals(formula: str, family: str) -> None:
 def test_a_point_that_runs_away_is_flagged_and_no_total_is_infinite() -> None:
     plain = {"outcome": "falls", "columns": [{"name": "Intercept", "factors": []}]}
     question = {"kind": "glm", "family": "poisson", "formula": "falls ~ 1", "design": plain}
-    far = {"step": "fit", "point": [800.0], "centres": [0.0], "scales": [1.0], "centre": 0.0, "scale": 1.0, "unit": 1.0}
-    assert KINDS["glm"].local(frame(PATIENTS[["falls"]]), question, far).tolist() == [1.0, 0.0, 0.0, 0.0]
+    fit = {"status": "running", "columns": [0], "left": -1, "point": [800.0]}
+    far = {"step": "fit", "fits": [fit], "centres": [0.0], "scales": [1.0], "centre": 0.0, "scale": 1.0, "unit": 1.0, "null_deviance": 1.0}
+    assert KINDS["glm"].local(frame(PATIENTS[["falls"]]), question, far).tolist() == [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]

@@ -73,9 +73,11 @@ def test_the_solver_solves_and_finds_what_depends_on_what() -> None:
 
 def test_unit_deviances_and_saturated_likelihoods() -> None:
     counts = np.array([0.0, 1, 5, 99, 100, 1e6, 1e12])
-    np.testing.assert_allclose(family.saturated("poisson", counts)[1:5], stats.poisson.logpmf(counts[1:5], counts[1:5]), rtol=1e-9)
-    assert family.saturated("poisson", np.array([0.0]))[0] == 0
-    assert family.saturated("poisson", counts)[6] == pytest.approx(-0.5 * math.log(2 * math.pi * 1e12), rel=1e-12)
+    np.testing.assert_allclose(
+        family.saturated("poisson", counts, np.ones(7))[1:5], stats.poisson.logpmf(counts[1:5], counts[1:5]), rtol=1e-9
+    )
+    assert family.saturated("poisson", np.array([0.0]), np.ones(1))[0] == 0
+    assert family.saturated("poisson", counts, np.ones(7))[6] == pytest.approx(-0.5 * math.log(2 * math.pi * 1e12), rel=1e-12)
     linear_predictor = np.array([-800.0, -30, 0, 30, 800])
     ones, zeros = np.ones(5), np.zeros(5)
     np.testing.assert_allclose(
@@ -84,8 +86,13 @@ def test_unit_deviances_and_saturated_likelihoods() -> None:
     np.testing.assert_allclose(
         family.deviance("binomial", zeros, linear=-linear_predictor), [1600, 60, 2 * math.log(2), 2 * math.exp(-30), 0]
     )
-    mean, weight = family.fitted("binomial", linear_predictor)
-    assert mean[2] == 0.5 and weight[2] == 0.25 and mean[0] == 0 and mean[4] == 1
+    slope, curvature = family.slope("binomial", ones, linear=linear_predictor)
+    assert slope[2] == 0.5 and curvature[2] == 0.25 and slope[0] == 1 and slope[4] == 0
+    gammas = np.array([0.5, 1.0, 4.0])
+    np.testing.assert_allclose(
+        family.gamma_likelihood(gammas, np.array([1.0, 2.0, 3.0]), linear=np.log([1.0, 2.0, 3.0]), dispersion=0.5),
+        stats.gamma.logpdf(gammas, [2, 4, 6], scale=np.array([1.0, 2.0, 3.0]) / [2, 4, 6]),
+    )
 
 
 def test_nodes_agree_to_a_relative_1e_9_and_on_nothing_less() -> None:

@@ -209,11 +209,11 @@ def test_what_cannot_be_fitted_in_time_is_refused_not_endless() -> None:
         if state["step"] == "start":
             assert "did not converge" in method.advance([1.0, 0.0, 0.0], question, state, terms)["refused"][0]
         state = method.advance(method.local(frame(PEOPLE[["falls"]]), question, state).tolist(), question, state, terms)
-    assert "separation" in method.advance([0.0, 1.0, 0.0, 0.0], question, state, terms)["refused"][0]
+    assert "separation" in method.advance([0.0, 1.0, 0.0, 0.0, 0.0, 0.0], question, state, terms)["refused"][0]
     # runs away; gets worse with every step; is always as far from the end
     for deviance, score, flag in ((0.0, 0.0, 1.0), (10.0, 1e3, 0.0), (1.0, 1e3, 0.0)):
         at, steps = state, 0
         while at["step"] == "fit":
-            at = method.advance([flag, deviance**steps, score, 1.0], question, at, terms)
+            at = method.advance([flag, deviance**steps, 0.0, 0.0, score, 1.0], question, at, terms)
             steps += 1
         assert steps <= 60 and "did not converge" in at["refused"][0]

@@ -24,6 +24,7 @@ from pumasi.store import backup, tail
 from pumasi.store.backup import HUB, NODE, back_up, read_manifest, restore
 from pumasi.store.custody import FileCustodian
 from pumasi.store.db import open_db
+from pumasi.store.resume import come_back
 from pumasi.store.site import Site
 from tests.casebook import COORDINATOR, HOSPITALS, ORIGIN, Casebook, play
 from tests.live_hub import Clock, party
@@ -349,11 +350,11 @@ def test_a_restored_party_signs_nothing_and_then_goes_on_behind_its_last_act(tmp
     with pytest.raises(Refused, match="signs nothing until it has caught up"):
         site.record(ev.DatasetDescribed, case=CONSORTIUM, dataset="0" * 64)
     assert not any(site.extend(book.log[size:]))
-    site.come_back()
+    come_back(site)
     assert site.mark() is None
     receipt = site.record(ev.PermitEnded, case=book.case, hospital=NAME, reason="lost")
     assert site.extend([receipt.data]) == [[]]
-    site.come_back()  # again changes nothing
+    come_back(site)  # again changes nothing
     assert [entry.event.seq for entry in site.own(book.case)] == [0, 1, 2]
 
 
@@ -366,7 +367,7 @@ def test_what_was_recorded_in_the_backup_and_logged_since_is_not_sent_again(tmp_
     new = restored(made(folder, tmp_path / "node.tar"), tmp_path / "new")
     again = Site(open_db(new / "node.db"), id=NAME, keys=book.keys_of(NAME), now=Clock())
     assert again.extend([receipt.data]) == [[]]
-    again.come_back()
+    come_back(again)
     assert again.unsent() == []
 
 

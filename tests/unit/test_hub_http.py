@@ -46,7 +46,7 @@ def signed(hub: LiveHub, author: str, method: str, target: str, body: bytes = b"
 
 PUBLIC = {
     ("GET", "/"), ("GET", "/log"), ("GET", "/checkpoint"), ("GET", "/policy"), ("GET", "/gossip"), ("GET", "/openapi.json"),
-    ("POST", "/events"), ("POST", "/cosignatures/{size}"),
+    ("POST", "/events"), ("POST", "/cosignatures/{size}"), ("GET", "/handover"),
 }  # fmt: skip
 VALUES = {"commitment": "0" * 64, "case": "0" * 32, "job": "0" * 32, "label": "q0r1"}
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pumasi.hub.log import KEPT, Sequencer, two_thirds
+from pumasi.hub.log import KEPT, Sequencer
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import Keys, sha256
 from pumasi.kernel.errors import NotFound, Refused, Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry
+from pumasi.kernel.handover import two_thirds
 from pumasi.ledger import note
 from pumasi.store.db import open_db
 from pumasi.store.site import Site

@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
-from pumasi.analysis import design
+from pumasi.analysis import forms
+from pumasi.client.questions import compiled
+from pumasi.kernel.errors import Invalid
 from pumasi.kernel.study import AgreedTable
-from pumasi.node.jobs.questions import MOST_CELLS, MOST_COLUMNS, complete, refusals
+from pumasi.node.jobs.questions import complete, refusals
+
+HOSPITALS = ["bada", "haneul", "숲병원"]
 
 
 def column(kind: str, *levels: str, two: bool = False) -> dict[str, Any]:
@@ -17,6 +21,7 @@ def column(kind: str, *levels: str, two: bool = False) -> dict[str, Any]:
 
 COLUMNS = {
     "age": column("number"),
+    "days": column("number"),
     "aspirin": column("number", "0", "1", two=True),
     "conscious": column("text", "full", "drowsy", "unconscious"),
     "ward": column("text", *map(str, range(60))),
@@ -25,62 +30,117 @@ COLUMNS = {
 TABLE = AgreedTable.model_validate({"person": "no", "columns": COLUMNS})
 
 
-def table(*by: str, **changes: Any) -> dict[str, Any]:
-    return {"name": "who", "kind": "table", "table": "patients", "by": list(by), **changes}
+def asked(kind: str, **keys: Any) -> dict[str, Any]:
+    return compiled({"name": "who", "kind": kind, "table": "patients", **keys}, {"patients": TABLE}, HOSPITALS)
 
 
-def describe(*columns: str, **changes: Any) -> dict[str, Any]:
-    return {"name": "who", "kind": "describe", "table": "patients", "columns": list(columns), **changes}
+def told(question: dict[str, Any]) -> list[str]:
+    return refusals(question, TABLE, hospitals=HOSPITALS)
 
 
-def glm(formula: str = "aspirin ~ age", **changes: Any) -> dict[str, Any]:
-    kinds = {name: one["kind"] for name, one in COLUMNS.items()}
-    compiled = design.compile(formula, kinds=kinds, levels={name: one["levels"] for name, one in COLUMNS.items()})
-    return {"name": "m", "kind": "glm", "table": "patients", "family": "binomial", "formula": formula, "design": compiled, **changes}
+def glm(formula: str = "aspirin ~ age", **keys: Any) -> dict[str, Any]:
+    return asked("glm", family="binomial", formula=formula, **keys)
 
 
-@pytest.mark.parametrize(
-    "question",
-    [table("aspirin"), table("aspirin", "conscious"), describe("age"), describe(*COLUMNS), glm(), glm("aspirin ~ age + conscious")],
-)
+GOOD: list[dict[str, Any]] = [
+    asked("count"),
+    asked("count", where="age >= 64.5 and conscious <> 'full'"),
+    asked("table", by=["aspirin"]),
+    asked("table", by=["aspirin", "conscious"]),
+    asked("describe", columns=["age"]),
+    asked("describe", columns=list(COLUMNS)),
+    glm(),
+    glm("aspirin ~ age + conscious"),
+    glm("aspirin ~ age + C(hospital)"),
+]
+
+
+@pytest.mark.parametrize("question", GOOD, ids=lambda question: str(question["kind"]))
 def test_a_question_in_its_form_is_answered(question: dict[str, Any]) -> None:
-    assert refusals(question, TABLE) == []
+    assert told(question) == []
 
 
 @pytest.mark.parametrize(
-    ("question", "told"),
+    ("question", "sentence"),
     [
-        (table("aspirin", name=5), "the name of an analysis is a text"),
-        (table("aspirin", "aspirin"), "one or two columns, each once"),
-        (table("aspirin", "conscious", "ward"), "one or two columns, each once"),
-        (table("age"), "'age' has no agreed levels to count by"),
-        (table("ward", "bed"), f"more than {MOST_CELLS} cells"),
-        (describe("age", "age"), "each once"),
-        (describe(*(f"c{number}" for number in range(MOST_COLUMNS + 1))), f"at most {MOST_COLUMNS} columns"),
-        (glm(family="gamma"), "the family of a model is one of"),
-        (glm(family=["binomial"]), "the family of a model is one of"),
-        ({**glm(), "formula": None}, "the formula of a model is a text"),
-        (glm(formula="aspirin ~ age", design={"outcome": "conscious", "columns": [{"name": "Intercept", "factors": []}]}), "'m': "),
+        ({**asked("table", by=["aspirin"]), "name": 5}, "the name of an analysis is a text"),
+        ({**asked("table", by=["aspirin"]), "by": ["aspirin", "aspirin"]}, "a list of columns, each once"),
+        ({**asked("table", by=["aspirin"]), "by": ["age"], "reads": ["age"]}, "'age' has no agreed levels to count by"),
+        (asked("table", by=["ward", "bed"]), "cells; group the levels"),
+        ({**asked("describe", columns=["age"]), "columns": ["age", "age"]}, "a list of columns, each once"),
+        ({**glm(), "family": "weibull"}, "'family' of an analysis of kind 'glm' is one of"),
+        ({**glm(), "family": ["binomial"]}, "'family' of an analysis of kind 'glm' is one of"),
+        ({**glm(), "formula": None}, "'formula' of an analysis of kind 'glm' is a formula"),
+        ({**glm(), "design": {"outcome": "conscious", "columns": [{"name": "Intercept", "factors": []}]}}, "'who': "),
+        ({**glm(), "coefficients": [1.0]}, "knows no key 'coefficients'"),
+        ({**glm(), "state": {"step": "fit"}}, "knows no key 'state'"),
+        ({**glm(), "here": "bada"}, "knows no key 'here'"),
+        ({**glm(), "filter": {"column": "age", "is": ">", "value": 3}}, "a condition goes with its plain form"),
+        ({**asked("count", where="age > 3"), "filter": {"column": "age", "is": "=", "value": 57}}, "no agreed levels to be equal to"),
+        ({**asked("count", where="age > 3"), "filter": {"sql": "1=1"}}, "another form than its client makes"),
+        ({**asked("count", where="age > 3"), "filter": {"column": "hospital", "is": "=", "value": "bada"}}, "is no column of this table"),
     ],
 )
-def test_what_does_not_fit_is_told(question: dict[str, Any], told: str) -> None:
-    assert any(told in reason for reason in refusals(question, TABLE))
+def test_what_does_not_fit_is_told(question: dict[str, Any], sentence: str) -> None:
+    assert any(sentence in reason for reason in told(question)), told(question)
+
+
+@pytest.mark.parametrize("kind", sorted(forms.FORMS))
+@pytest.mark.parametrize("odd", [None, 5, -1, [], {}, ["x", 5], "x" * 3000, float("nan")], ids=repr)
+def test_odd_values_under_every_key_are_refused_in_a_sentence(kind: Any, odd: Any) -> None:
+    """Fail closed: no value under any key makes the node crash, and none that is no value of the key passes."""
+    for name, key in forms.keys_of(kind).items():
+        if name in ("reads", "where", "filter") or forms.fits(key.what, odd, key.choices):
+            continue
+        question = {"name": "who", "kind": kind, "table": "patients", "reads": ["age"], name: odd}
+        assert any(f"'{name}'" in reason for reason in told(question)), name
 
 
 def test_a_question_is_completed_from_the_permit_and_nothing_else() -> None:
-    asked = complete(table("aspirin", "conscious"), TABLE)
-    assert asked["column_kinds"] == {"aspirin": "number", "conscious": "text"}
-    assert asked["levels"] == {"aspirin": ["0", "1"], "conscious": ["full", "drowsy", "unconscious"]}
-    assert asked["two_valued"] == ["aspirin"]
-    forged = complete({**table("aspirin"), "levels": {"aspirin": ["9"]}, "two_valued": ["age"], "column_kinds": {"age": "text"}}, TABLE)
-    assert (forged["levels"], forged["two_valued"], forged["column_kinds"]) == ({"aspirin": ["0", "1"]}, ["aspirin"], {"aspirin": "number"})
+    question = complete(asked("table", by=["aspirin", "conscious"]), TABLE, hospitals=HOSPITALS[::-1], here="bada")
+    assert question["column_kinds"] == {"aspirin": "number", "conscious": "text"}
+    assert question["levels"] == {"aspirin": ["0", "1"], "conscious": ["full", "drowsy", "unconscious"]}
+    assert (question["two_valued"], question["hospitals"], question["here"]) == (["aspirin"], HOSPITALS, "bada")
+    forged = {**asked("table", by=["aspirin"]), "levels": {"aspirin": ["9"]}, "two_valued": ["age"], "hospitals": ["x"], "here": "x"}
+    completed = complete(forged, TABLE, hospitals=HOSPITALS, here="bada")
+    assert (completed["levels"], completed["two_valued"]) == ({"aspirin": ["0", "1"]}, ["aspirin"])
+    assert (completed["hospitals"], completed["here"]) == (HOSPITALS, "bada")
 
 
-def test_a_model_reads_the_columns_of_its_design() -> None:
-    asked = complete(glm("aspirin ~ age + conscious"), TABLE)
-    assert set(asked["column_kinds"]) == {"aspirin", "age", "conscious"}
+def test_what_is_read_is_what_the_question_names() -> None:
+    assert glm("aspirin ~ age + conscious", where="days < 14")["reads"] == ["age", "aspirin", "conscious", "days"]
+    assert asked("count")["reads"] == []
 
 
 def test_the_levels_that_a_method_gets_cannot_change_the_permit() -> None:
-    complete(table("aspirin"), TABLE)["levels"]["aspirin"].append("2")
+    complete(asked("table", by=["aspirin"]), TABLE, hospitals=HOSPITALS, here="bada")["levels"]["aspirin"].append("2")
     assert TABLE.columns["aspirin"].levels == ["0", "1"]
+
+
+def test_fractions_travel_as_text_and_arrive_as_numbers() -> None:
+    question = asked("count", where="age >= 64.5 and days < 1e3 and aspirin = 1")
+    sizes = [one["value"] for one in question["filter"]["and"]]
+    assert sizes == ["64.5", 1000, 1]
+    assert [one["value"] for one in forms.arrived(question)["filter"]["and"]] == [64.5, 1000, 1]
+    quantiles = asked("quantiles", columns=["age"], q=[0.25, 0.5, 1e-7])
+    assert quantiles["q"] == ["0.25", "0.5", "1e-07"]
+    assert forms.arrived(quantiles)["q"] == [0.25, 0.5, 1e-7]
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "sentence"),
+    [
+        ("table", {}, "the key 'by' is missing"),
+        ("table", {"by": ["name"]}, "'name' is no column of 'patients'"),
+        ("table", {"by": ["aspirin"], "where": "name = 'Kim'"}, "'name' in where is no column"),
+        ("glm", {"family": "binomial", "formula": "aspirin ~ I(age == 57.3)"}, "is a call"),
+        ("glm", {"family": "binomial", "formula": "aspirin ~ bs(age)"}, "is a call"),
+        ("meta", {"analysis": "nothing", "term": "age"}, "there is no glm or cox analysis called 'nothing'"),
+        ("sum", {}, "there is no kind of analysis 'sum'"),
+        ("count", {"columns": ["age"]}, "unknown key 'columns'"),
+    ],
+)
+def test_a_client_says_what_is_wrong_before_anything_is_sent(kind: str, keys: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Invalid, match="analysis 'who': ") as caught:
+        asked(kind, **keys)
+    assert any(sentence in reason for reason in caught.value.reasons), caught.value.reasons

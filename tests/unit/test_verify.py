@@ -15,7 +15,7 @@ import pytest
 
 from pumasi.kernel import event as ev
 from pumasi.kernel import rules
-from pumasi.kernel.envelope import canonical, commit, parse_canonical, sign
+from pumasi.kernel.envelope import canonical, commit, detached, parse_canonical, sign
 from pumasi.kernel.errors import Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.ledger import bundle, note, verify
@@ -289,6 +289,141 @@ def test_after_a_revocation_the_same_person_signs_with_another_key() -> None:
     book.cosigners["river-hospital"] = cosigner.signing
     book.play(after="reviewed")
     assert len(verify.verify(book.bundle()).cosigners) == 5
+
+
+# --- the log itself changes hands ------------------------------------------------------------------------------------
+
+STAYED, GONE = verify.read_policy(WHOLE.policy(quorum=4).encode()), "the log's key is not the one that the policy pins"
+
+
+@pytest.mark.parametrize("step", STEPS[STEPS.index("members") : STEPS.index("closed")])
+def test_the_log_may_be_handed_over_at_every_stage(step: str) -> None:
+    """What was before counts by the old key, what comes later by the new one; a policy that pins the old key goes with the quorum."""
+    book = play(until=step)
+    book.hand_over(signers=list(book.cosigners)[1:])
+    book.play(after=step)
+    verified = verify.verify(book.bundle())
+    assert (verified.head.origin, len(verified.cosigners)) == ("log.pumasi.example/2", 5)
+    assert verify.policy_refusals(STAYED, verified) == []
+    assert verify.policy_refusals(verify.read_policy(book.policy(quorum=5).encode()), verified) == []
+    told = "\n".join(verify.report(verified, pinned=True))
+    assert f"After entry {book.world.logs[1].since - 2} the log was handed over to the name log.pumasi.example/2" in told
+
+
+def test_a_successor_of_another_name_goes_on() -> None:
+    book = play(until="opened")
+    book.hand_over("another body")
+    assert reasons(book.bundle()) == []
+    assert book.force(ev.KeyRevoked, COORDINATOR, case=CONSORTIUM, subject=SECOND)
+    assert "this key as that of" in reasons(book.bundle())[0]
+
+
+def test_the_logs_key_may_change_and_a_policy_stands_for_the_next() -> None:
+    book = play(until="opened")
+    book.rotate_log()
+    book.rotate(FIRST)
+    book.play(after="opened")
+    verified = verify.verify(book.bundle())
+    assert verify.policy_refusals(verify.read_policy(WHOLE.policy(quorum=5).encode()), verified) == []
+    assert "From entry" in "\n".join(verify.report(verified, pinned=True))
+
+
+def test_a_policy_does_not_follow_a_key_that_was_revoked() -> None:
+    book = play(until="opened")
+    book.revoke(THIRD, by=COORDINATOR)
+    new, cosigner = book.new_keys(THIRD), book.new_keys("its cosigner")
+    fields = {"kind": "hospital", "key": new.public, "box": new.box_public, "cosigner": cosigner.public}
+    book.say(ev.MemberApplied, THIRD, case=CONSORTIUM, keys=new, **fields)
+    book.say(ev.MemberAdmitted, COORDINATOR, case=CONSORTIUM, member=THIRD)
+    book.cosigners[THIRD] = cosigner.signing
+    verified = verify.verify(book.bundle(), may_be_open=True)
+    assert len(verified.cosigners) == 5
+    assert verify.policy_refusals(STAYED, verified) == []
+    five = verify.read_policy(WHOLE.policy(quorum=5).encode())
+    assert verify.policy_refusals(five, verified) == ["the cosignatures do not reach the quorum of the policy"]
+
+
+def test_a_policy_asks_its_own_quorum_of_a_handover() -> None:
+    book = play(until="opened")
+    book.hand_over(signers=list(book.cosigners)[:4])
+    book.play(after="opened")
+    verified = verify.verify(book.bundle())
+    five = verify.read_policy(WHOLE.policy(quorum=5).encode())
+    assert verify.policy_refusals(five, verified) == ["the signatures on a handover of the log do not reach the quorum of the policy"]
+    new = verify.read_policy(book.policy(quorum=5).encode())
+    assert verify.policy_refusals(new, verified) == []
+    assert verify.policy_refusals(STAYED, verified) == []
+
+
+def test_the_old_log_is_not_the_new_one() -> None:
+    """After the handover the old key signs nothing, and before it the new one did not."""
+    book = play(until="opened")
+    old_name, old_key = book.origin, book.log_key
+    book.hand_over()
+    book.play(after="opened")
+    new_name, new_key = book.origin, book.log_key
+    for book.origin, book.log_key in ((old_name, old_key), (new_name, old_key), (old_name, new_key)):
+        value = json.loads(handed_over().bundle()) | {"checkpoint": book.checkpoint()}
+        assert reasons(verify.canonical(value))
+
+
+def handed_over() -> Casebook:
+    book = play(until="opened")
+    book.hand_over()
+    book.play(after="opened")
+    return book
+
+
+def moved(book: Casebook, who: str = COORDINATOR, *, replaced: dict[str, Any] | None = None, **changes: Any) -> Casebook:
+    """A handover that the rules refuse."""
+    new, fields = book.handover(who, **changes)
+    assert book.force(ev.LogHandedOver, who, keys=new, **(fields | (replaced or {})))
+    book.origin, book.log_key = fields["origin"], book.new_keys(f"log {who}").signing
+    return book
+
+
+def relogged(book: Casebook, *, consent: str = "log", proof: str = "new") -> Casebook:
+    new = book.new_keys("log").signing
+    said = {"author": COORDINATOR, "log_key": book.public(new), "replaces": book.world.logs[-1].key}
+    keys = {"log": book.log_key, "new": new, "other": book.keys_of(COORDINATOR).signing}
+    signed = {name: detached("log-key-rotation", said, keys[key]) for name, key in (("consent", consent), ("proof", proof))}
+    assert book.force(ev.LogKeyRotated, COORDINATOR, case=CONSORTIUM, log_key=said["log_key"], **signed)
+    return book
+
+
+HANDOVERS: dict[str, tuple[Callable[[Casebook], Casebook], str]] = {
+    "by too few": (lambda book: moved(book, signers=list(book.cosigners)[:3]), "fewer have signed"),
+    "to a member": (lambda book: moved(book, PLATFORM), "the successor is a member already"),
+    "of another length": (lambda book: moved(book, size=7, root=book.tree.root(7).hex()), "another length"),
+    "from another key": (lambda book: moved(book, replaces=book.keys_of(FIRST).public), "another log key"),
+    "under the old name": (lambda book: moved(book, origin=ORIGIN), "a new origin"),
+    "to a key in use": (lambda book: moved(book, log_key=book.keys_of(FIRST).public), "belongs to somebody else"),
+    "with one signature twice": (
+        lambda book: moved(book, replaced={"signatures": book.handover()[1]["signatures"][:1] * 4}), "stand once each"
+    ),
+    "with a signature on another place": (
+        lambda book: moved(book, replaced={"place": "https://elsewhere.example"}), "a signature on the handover does not hold"
+    ),
+    "with a log key that does not consent": (lambda book: relogged(book, consent="other"), "have not both signed"),
+    "with a log key that nobody holds": (lambda book: relogged(book, proof="other"), "have not both signed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HANDOVERS)
+def test_a_handover_that_is_none_is_refused(what: str) -> None:
+    make, words = HANDOVERS[what]
+    assert words in " ".join(reasons(make(play(until="opened")).bundle()))
+
+
+def test_a_handover_of_another_history_is_refused() -> None:
+    """The rules do not know the tree; the verifier asks for a proof from the head that was handed over."""
+    book = play(until="opened")
+    book.hand_over(root="ab" * 32)
+    value = json.loads(handed_over().bundle())
+    with pytest.raises(Tampered, match="rewritten"):
+        book.bundle()
+    value["heads"] = [head for head in value["heads"] if head["size"] != handed_over().world.logs[1].since - 1]
+    assert "the heads shown are not those that the permits name, and the handovers" in reasons(verify.canonical(value))[0]
 
 
 def rotated(book: Casebook, who: str, **changes: Any) -> Casebook:

@@ -47,6 +47,23 @@ def check(design: Any, kinds: Mapping[str, str], levels: Mapping[str, Sequence[s
     return list(dict.fromkeys(reasons))
 
 
+def named(design: dict[str, Any]) -> list[str]:
+    """The columns that a design reads, its outcome among them; sorted."""
+    return sorted({design["outcome"], *(factor["column"] for column in design["columns"] for factor in column["factors"])})
+
+
+def subset(smaller: dict[str, Any], larger: dict[str, Any]) -> list[int] | None:
+    """Where the columns of one design stand in another with the same outcome; None when they are not among them, or are all of them."""
+    products = [_product(column) for column in larger["columns"]]
+    places = [products.index(product) for product in map(_product, smaller["columns"]) if product in products]
+    inside = len(places) == len(smaller["columns"]) < len(products) and smaller["outcome"] == larger["outcome"]
+    return sorted(places) if inside else None
+
+
+def _product(column: dict[str, Any]) -> frozenset[tuple[str, str | None]]:
+    return frozenset((factor["column"], factor.get("level")) for factor in column["factors"])
+
+
 def _outcome_reasons(outcome: Any, kinds: Mapping[str, str]) -> list[str]:
     if not isinstance(outcome, str) or outcome not in kinds:
         return [f"the outcome {outcome!r} is no column of this table; there are {_listed(kinds)}"]

@@ -10,9 +10,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pumasi.kernel.codes import AnalysisKind
+if TYPE_CHECKING:  # the sandbox holds no more of the kernel than its errors
+    from pumasi.kernel.codes import AnalysisKind
 
 What = Literal["column", "columns", "formula", "terms", "text", "numbers", "whole", "choice", "penalty", "design", "filter"]
 

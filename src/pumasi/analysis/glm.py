@@ -1,10 +1,11 @@
 """Generalised linear models over hospitals: the fit that pooled rows would give, from sums alone, one round over the hospitals per step.
 
 1. count   people and rows with complete cases, and who has a value other than zero in each column: before anything is added up
-2. mean    of each column and of the outcome
+2. mean    of each column, of the outcome, of weights and offset
 3. spread  people on each side of the mean, squares, and the cells of a model that is a table in disguise
 4. start   the first weighted least squares step, on columns centred and scaled by what 2 and 3 found
-5. fit     Newton's step from summed score and information (newton.py), until it is done: no total is ever NaN
+5. fit     Newton's steps of all models of the question at once (glm_fit.py), until they are done: no total is ever NaN
+6. errors  only for robust or clustered errors, and for the likelihood of gamma: one round at the end
 """
 
 from __future__ import annotations
@@ -14,17 +15,70 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import disguise, newton, sums
-from pumasi.analysis.family import OUTCOMES, deviance, saturated, valid
-from pumasi.analysis.matrix import complete_cases, levels_used, numbers_used, outside
+from pumasi.analysis import covariates, design, disguise, glm_fit, sums
+from pumasi.analysis.family import OUTCOMES, deviance, link, saturated, valid
+from pumasi.analysis.forms import HOSPITAL
+from pumasi.analysis.glm_fit import FOLDS, cases_of, weight_of
+from pumasi.analysis.glm_result import columns_of
+from pumasi.analysis.matrix import levels_used, numbers_used, outside
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pumasi.analysis.frame import Frame, Terms
     from pumasi.analysis.matrix import Cases
+
+# With three hospitals, each could work out the other two's scores from their sum and the sum of their squares.
+LEAST_CLUSTERS = 4
+
+
+def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
+    """Why a node may not fit this model, whatever the client said."""
+    reasons = design.check(question["design"], kinds, levels)
+    if "compare" in question:
+        reasons += [f"'compare': {reason}" for reason in design.check(question.get("compare_design"), kinds, levels)]
+    if reasons:
+        return reasons
+    used = design.named(question["design"])
+    for key in ("offset", "weights"):
+        name = question.get(key)
+        if name is not None and kinds[name] != "number":
+            reasons.append(f"'{key}' names '{name}', which holds {kinds[name]} values; it must be a column of numbers")
+        elif name in used:
+            reasons.append(f"'{key}' names '{name}', which the formula uses already; leave it out of one of them")
+    if "compare" in question and design.subset(question["compare_design"], question["design"]) is None:
+        reasons.append("the smaller model of 'compare' has a column that the model has not, or all that it has; take terms away from it")
+    if "compare" in question and question.get("ridge", 0) != 0:
+        reasons.append("a likelihood-ratio test compares models without a penalty; leave out 'compare' or 'ridge'")
+    if "cluster" in question and "robust" in question:
+        reasons.append("'cluster' and 'robust' are two kinds of standard errors; leave out one of them")
+    if "cluster" in question and HOSPITAL in used:
+        reasons.append("with a coefficient for each hospital, errors that are clustered by hospital mean nothing; leave out one of them")
+    return reasons
+
+
+def groups(frame: Frame, question: dict[str, Any]) -> list[NDArray[np.int64]]:
+    """One partition: 0 for a complete case, -1 for a row that the model leaves out."""
+    present = np.ones(frame.rows, dtype=bool)
+    for name in columns_of(question):
+        present &= frame.present(name)
+    return [np.where(present, 0, -1).astype(np.int64)]
+
+
+def group_counts(question: dict[str, Any]) -> list[int]:
+    return [1]
+
+
+def finish(result: dict[str, Any]) -> dict[str, Any]:
+    """The p-value of the comparison."""
+    if "compare" not in result:
+        return result
+    from scipy.special import chdtrc
+
+    test = result["compare"]
+    return {**result, "compare": {**test, "p": float(chdtrc(test["df"], test["statistic"]))}}
 
 
 def start(question: dict[str, Any], terms: Terms) -> dict[str, Any]:
@@ -34,20 +88,20 @@ def start(question: dict[str, Any], terms: Terms) -> dict[str, Any]:
 
 def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDArray[np.float64]:
     """What this hospital adds to the sum of this step."""
-    design = question["design"]
-    cases = complete_cases(frame, design)
+    cases = cases_of(frame, question)
     match state["step"]:
         case "count":
-            partial = [*_counts(cases, question), *outside(frame, design)]
+            partial = [frame.people(np.ones(frame.rows, dtype=bool)), *_counts(cases, question), *outside(frame, question["design"])]
         case "mean":
-            numbers = [cases.number(name) for name in numbers_used(design)] if state["disguised"] else []
-            partial = [digit for values in [*_columns(cases, design), *numbers] for digit in sums.wide(values)]
+            partial = [digit for column in _means(cases, question, state) for digit in sums.wide(column)]
         case "spread":
             partial = _spreads(cases, question, state)
         case "start":
-            partial = newton.local_start(cases, question, state)
+            partial = glm_fit.local_start(cases, question, state)
         case "fit":
-            partial = newton.local_fit(cases, question, state)
+            partial = glm_fit.local_fit(cases, question, state)
+        case "errors":
+            partial = glm_fit.local_errors(cases, question, state)
         case step:
             raise ValueError(f"a glm has no step {step!r}")
     return np.array(partial, dtype=np.float64)
@@ -69,26 +123,26 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     match state["step"]:
         case "count":
             counted = _read_counts(total, question)
-            return {"step": "mean"} | {key: counted[key] for key in ("people", "rows", "disguised", "zero_one")}
+            kept = {key: counted[key] for key in ("people", "rows", "hospitals", "disguised", "zero_one")}
+            left = covariates.dropped(counted["everybody"], counted["people"], smallest_cell=terms.smallest_cell)
+            return {"step": "mean", **kept, "dropped": left}
         case "mean":
             return _advance_mean(total, question, state)
         case "spread":
             return _advance_spread(total, question, state)
         case "start":
-            return newton.advance_start(total, question, state)
+            return glm_fit.advance_start(total, question, state)
         case "fit":
-            return newton.advance_fit(total, question, state)
+            return glm_fit.advance_fit(total, question, state)
+        case "errors":
+            return glm_fit.advance_errors(total, question, state)
         case step:
             raise ValueError(f"a glm has no step {step!r}")
 
 
-def _predictors(design: dict[str, Any]) -> list[dict[str, Any]]:
-    return [column for column in design["columns"] if column["factors"]]
-
-
-def _columns(cases: Cases, design: dict[str, Any]) -> list[NDArray[np.float64]]:
-    """Each design column but the intercept, then the outcome."""
-    return [*(cases.column(column["factors"]) for column in _predictors(design)), cases.outcome]
+def _designs(question: dict[str, Any]) -> list[dict[str, Any]]:
+    """The model, and the smaller one that it is compared with."""
+    return [question["design"], *([question["compare_design"]] if "compare" in question else [])]
 
 
 def _many(values: NDArray[np.float64]) -> bool:
@@ -101,137 +155,202 @@ def _many(values: NDArray[np.float64]) -> bool:
 
 
 def _counts(cases: Cases, question: dict[str, Any]) -> list[float]:
-    columns = _columns(cases, question["design"])
-    numbers = [cases.number(name) for name in numbers_used(question["design"])]
+    columns = covariates.values(cases, question["design"])
+    numbers = {name: cases.number(name) for name in numbers_used(question["design"])}
+    weight = weight_of(cases, question)
     return [
         cases.frame.people(np.ones(cases.rows, dtype=bool)),
         cases.rows,
-        any(sums.too_large(values) for values in [*columns, *numbers]),
+        any(sums.too_large(one) for one in [*columns, cases.outcome, *numbers.values(), *cases.beside.values()]),
         not valid(question["family"], cases.outcome),
         not valid("binomial", cases.outcome),
-        any(_many(values) for values in [cases.outcome, *numbers]),
-        *(cases.frame.people(values != 0) for values in columns[:-1]),
+        bool(np.any(weight <= 0)),
+        cases.rows > 0,
+        *(any(_many(one) for one in [cases.outcome, *(numbers[name] for name in numbers_used(plain))]) for plain in _designs(question)),
+        *(cases.frame.people(one != 0) for one in columns),
     ]
 
 
 def _read_counts(total: Sequence[float], question: dict[str, Any]) -> dict[str, Any]:
-    design = question["design"]
     reader = sums.Reader(total)
-    counted: dict[str, Any] = {"people": reader.count(), "rows": reader.count()}
-    counted |= {"too_large": reader.flag(), "invalid": reader.flag(), "zero_one": not reader.flag(), "disguised": not reader.flag()}
-    counted["other_than_zero"] = [reader.count() for _ in _predictors(design)]
-    counted["outside"] = [name for name in levels_used(design) if reader.flag()]
+    counted: dict[str, Any] = {"everybody": reader.count(), "people": reader.count(), "rows": reader.count()}
+    counted |= {"too_large": reader.flag(), "invalid": reader.flag(), "zero_one": not reader.flag(), "unweighed": reader.flag()}
+    counted["hospitals"] = reader.count()
+    counted["disguised"] = [not reader.flag() for _ in _designs(question)]
+    counted["other_than_zero"] = [reader.count() for _ in covariates.predictors(question["design"])]
+    counted["outside"] = [name for name in levels_used(question["design"]) if reader.flag()]
     reader.end()
     return counted
 
 
 def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Terms) -> list[str]:
-    design = question["design"]
+    plain = question["design"]
     counted = _read_counts(total, question)
     reasons = [f"'{name}' holds a value that the permits do not name as a level" for name in counted["outside"]]
+    reasons += covariates.size_refusals(people=counted["people"], parameters=len(plain["columns"]), smallest_cell=terms.smallest_cell)
     if counted["people"] == 0:
-        return [*reasons, "nobody has a value in every column of the model"]
-    if counted["people"] < terms.smallest_cell:
-        reasons.append("fewer people than the smallest cell allows have a value in every column of the model")
-    if 10 * len(design["columns"]) > counted["people"]:
-        reasons.append("the model has more than one parameter for every ten people; leave columns out or merge levels")
+        return reasons
     if counted["invalid"]:
-        reasons.append(f"the outcome '{design['outcome']}' of a {question['family']} model must be {OUTCOMES[question['family']]}")
+        reasons.append(f"the outcome '{plain['outcome']}' of a {question['family']} model must be {OUTCOMES[question['family']]}")
     if counted["too_large"]:
         reasons.append("a column of the model holds values beyond anything that is measured; correct the file")
-    for column, people in zip(_predictors(design), counted["other_than_zero"], strict=True):
+    if counted["unweighed"]:
+        reasons.append(f"the weights '{question['weights']}' must be above zero; leave out the rows that should not count with 'where'")
+    if "cluster" in question and counted["hospitals"] < LEAST_CLUSTERS:
+        reasons.append("errors clustered by hospital need at least four hospitals with people in the model; leave out 'cluster'")
+    for column, people in zip(covariates.predictors(plain), counted["other_than_zero"], strict=True):
         if people < terms.smallest_cell:
-            reasons.append(_one_sided(column["name"]))
+            reasons.append(covariates.one_sided(column["name"]))
     return reasons
-
-
-def _one_sided(name: str) -> str:
-    return f"fewer people than the smallest cell allows are on one side of '{name}'; merge levels, or leave it out"
 
 
 # 2. mean
 
 
+def _means(cases: Cases, question: dict[str, Any], state: dict[str, Any]) -> list[NDArray[np.float64]]:
+    numbers = [cases.number(name) for name in numbers_used(question["design"])] if any(state["disguised"]) else []
+    beside = [cases.beside[question[key]] for key in ("weights", "offset") if key in question]
+    return [*covariates.values(cases, question["design"]), cases.outcome, *numbers, *beside]
+
+
 def _advance_mean(total: Sequence[float], question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    reader = sums.Reader(total)
-    means = [reader.wide() / state["rows"] if column["factors"] else 0.0 for column in question["design"]["columns"]]
-    outcome_mean = reader.wide() / state["rows"]
-    numbers = numbers_used(question["design"]) if state["disguised"] else []
-    number_means = [reader.wide() / state["rows"] for _ in numbers]
+    reader, rows = sums.Reader(total), state["rows"]
+    means = [reader.wide() / rows if column["factors"] else 0.0 for column in question["design"]["columns"]]
+    after = {**state, "step": "spread", "means": means, "outcome_mean": reader.wide() / rows}
+    numbers = numbers_used(question["design"]) if any(state["disguised"]) else []
+    after["number_means"] = {name: reader.wide() / rows for name in numbers}
+    after |= {f"{key}_mean": reader.wide() / rows for key in ("weights", "offset") if key in question}
     reader.end()
-    return {**state, "step": "spread", "means": means, "outcome_mean": outcome_mean, "number_means": number_means}
+    return after
 
 
 # 3. spread
 
 
+def _own_null(question: dict[str, Any]) -> bool:
+    """Whether the model of nobody's predictors has to be fitted too, because everybody's mean is not it."""
+    return "weights" in question or ("offset" in question and question["family"] != "gaussian")
+
+
+def _folds(question: dict[str, Any]) -> int:
+    return FOLDS if question.get("ridge") == "cv" else 0
+
+
 def _spreads(cases: Cases, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
-    design = question["design"]
-    means = [float(mean) for column, mean in zip(design["columns"], state["means"], strict=True) if column["factors"]]
-    outcome_mean = float(state["outcome_mean"])
+    plain, family = question["design"], question["family"]
+    means = [float(mean) for column, mean in zip(plain["columns"], state["means"], strict=True) if column["factors"]]
+    outcome_mean, weight = float(state["outcome_mean"]), weight_of(cases, question)
+    fold = covariates.folds(cases.frame.persons, _folds(question) or 1)
     partial: list[float] = []
-    for values, mean in zip(_columns(cases, design), [*means, outcome_mean], strict=True):
-        above = values > mean
-        partial += [cases.frame.people(above), cases.frame.people(~above), *sums.wide((values - mean) ** 2)]
-    middle = newton.link(question["family"], outcome_mean)
-    null = np.zeros(cases.rows) if middle is None else deviance(question["family"], cases.outcome, linear=np.full(cases.rows, middle))
-    partial += [*sums.wide(null), *sums.wide(saturated(question["family"], cases.outcome))]
-    if state["disguised"]:
-        partial += disguise.local_counts(cases, design, means=state["number_means"], outcome_mean=outcome_mean)
+    for column, mean in zip([*covariates.values(cases, plain), cases.outcome], [*means, outcome_mean], strict=True):
+        partial += covariates.local_sides(cases.frame, column, mean, fold, _folds(question))
+    middle = link(family, outcome_mean)
+    null = np.zeros(cases.rows) if middle is None else weight * deviance(family, cases.outcome, linear=np.full(cases.rows, middle))
+    partial += [*sums.wide(null), *sums.wide(saturated(family, cases.outcome, weight))]
+    partial += _concentration(cases, question, state)
+    for design_of, disguised in zip(_designs(question), state["disguised"], strict=True):
+        if disguised:
+            numbers = [state["number_means"][name] for name in numbers_used(design_of)]
+            partial += disguise.local_counts(cases, design_of, means=numbers, outcome_mean=outcome_mean)
     return partial
 
 
+def _concentration(cases: Cases, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
+    """How evenly people count: sum and squares of each person's weight and exposure, and people on each side of the offset."""
+    partial: list[float] = []
+    person = np.unique(cases.frame.persons, return_inverse=True)[1].reshape(-1)
+    if "weights" in question:
+        each = _per_person(person, cases.beside[question["weights"]] / float(state["weights_mean"]))
+        partial += [*sums.wide(each), *sums.wide(each**2)]
+    if "offset" in question:
+        away = cases.beside[question["offset"]] - float(state["offset_mean"])
+        each = _per_person(person, np.exp(np.clip(away, -60, 60)))
+        partial += [cases.frame.people(away > 0), cases.frame.people(away <= 0)]
+        partial += [*sums.wide(away**2), *sums.wide(each), *sums.wide(each**2)]
+    return partial
+
+
+def _per_person(person: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.bincount(person, weights=values).astype(np.float64)
+
+
 def _read_spreads(total: Sequence[float], question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    design = question["design"]
     reader = sums.Reader(total)
-    sides = [(reader.count(), reader.count(), reader.wide()) for _ in [*_predictors(design), "outcome"]]
-    spread = {"sides": sides, "null_deviance": reader.wide(), "saturated": reader.wide()}
-    if state["disguised"]:
-        spread["counts"] = disguise.read(reader, design, means=state["number_means"], outcome_mean=state["outcome_mean"])
+    sides = [covariates.read_sides(reader, _folds(question)) for _ in [*covariates.predictors(question["design"]), "outcome"]]
+    spread: dict[str, Any] = {"sides": sides, "null_deviance": reader.wide(), "saturated": reader.wide()}
+    if "weights" in question:
+        spread["weights"] = _even(reader.wide(), reader.wide())
+    if "offset" in question:
+        spread["offset_side"] = min(reader.count(), reader.count())
+        spread["offset_squares"], spread["offset"] = reader.wide(), _even(reader.wide(), reader.wide())
+    spread["counts"] = []
+    for plain, disguised in zip(_designs(question), state["disguised"], strict=True):
+        numbers = [state["number_means"][name] for name in numbers_used(plain)] if disguised else []
+        spread["counts"].append(disguise.read(reader, plain, means=numbers, outcome_mean=state["outcome_mean"]) if disguised else None)
     reader.end()
     return spread
 
 
+def _even(total: float, squares: float) -> float:
+    """How many people of equal weight would give as precise a mean (Kish, Survey Sampling, 1965, 11.7)."""
+    return total * total / squares if squares > 0 else 0.0
+
+
 def _spread_refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
-    design = question["design"]
+    plain, least = question["design"], terms.smallest_cell
     spread = _read_spreads(total, question, state)
-    names = [*(column["name"] for column in _predictors(design)), design["outcome"]]
-    reasons = [
-        _one_sided(name) for name, (above, below, _) in zip(names, spread["sides"], strict=True) if min(above, below) < terms.smallest_cell
-    ]
-    if not state["disguised"] or not spread["counts"].table:
-        return reasons
-    if not state["zero_one"]:
-        reasons.append(
-            f"the outcome '{design['outcome']}' has two values and every predictor has only levels; code the outcome zero and one"
-        )
-    return reasons + disguise.refusals(spread["counts"], design, smallest_cell=terms.smallest_cell)
+    names = [*(column["name"] for column in covariates.predictors(plain)), plain["outcome"]]
+    reasons = covariates.side_refusals(names, spread["sides"], smallest_cell=least)
+    even = max(least, covariates.PEOPLE_PER_PARAMETER * len(plain["columns"]))
+    if "weights" in question and spread["weights"] < even:
+        reasons.append(f"a few people have most of the weight of '{question['weights']}', so the model would be about them; even it out")
+    if "offset" in question and spread["offset_squares"] > 0:
+        if spread["offset_side"] < least:
+            reasons.append(covariates.one_sided(question["offset"]))
+        if question["family"] == "poisson" and spread["offset"] < even:
+            reasons.append(f"a few people have most of the exposure in '{question['offset']}', so the model would be about them")
+    for counts, design_of in zip(spread["counts"], _designs(question), strict=True):
+        if counts is None or not counts.table:
+            continue
+        if not state["zero_one"]:
+            reasons.append(
+                f"the outcome '{plain['outcome']}' has two values and every predictor has only levels; code the outcome zero and one"
+            )
+        reasons += disguise.refusals(counts, design_of, smallest_cell=least)
+    return list(dict.fromkeys(reasons))
 
 
 def _advance_spread(total: Sequence[float], question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    design, rows = question["design"], state["rows"]
+    plain, rows = question["design"], state["rows"]
     spread = _read_spreads(total, question, state)
-    intercept = len(_predictors(design)) < len(design["columns"])
+    intercept = len(covariates.predictors(plain)) < len(plain["columns"])
     centres, scales = [], []
     left = iter(spread["sides"])
-    for column, mean in zip(design["columns"], state["means"], strict=True):
-        squares = next(left)[2] if column["factors"] else 0.0
+    for column, mean in zip(plain["columns"], state["means"], strict=True):
+        squares = next(left).squares if column["factors"] else 0.0
         centres.append(mean if intercept else 0.0)
-        scales.append(_scale(squares, rows=rows, mean=0.0 if intercept else mean) if column["factors"] else 1.0)
-    above, below, squares = next(left)
-    flat = [column["name"] for column, scale in zip(design["columns"], scales, strict=True) if scale == 0.0]
-    if squares == 0.0:
-        flat.append(design["outcome"])
-    if flat:
-        return {"step": "done", "refused": [f"'{name}' has the same value for everybody; leave it out" for name in flat]}
-    after = {key: state[key] for key in ("people", "rows", "outcome_mean")} | {"step": "start", "centres": centres, "scales": scales}
-    after |= {"null_deviance": spread["null_deviance"], "saturated": spread["saturated"]}
-    after |= newton.outcome_scale(question["family"], state["outcome_mean"], spread=_scale(squares, rows=rows), intercept=intercept)
-    if state["disguised"]:
-        after["implied_counts"] = disguise.implied(spread["counts"], design, outcome=(above, below))
+        scales.append(covariates.scale(squares, rows=rows, mean=0.0 if intercept else mean) if column["factors"] else 1.0)
+    outcome = next(left)
+    same = [column["name"] for column, scale in zip(plain["columns"], scales, strict=True) if scale == 0.0]
+    if outcome.squares == 0.0:
+        same.append(plain["outcome"])
+    if same:
+        return covariates.flat(same)
+    kept = ("people", "rows", "hospitals", "dropped", "zero_one", "outcome_mean", "weights_mean")
+    after = {key: state[key] for key in kept if key in state} | {"step": "start", "centres": centres, "scales": scales}
+    after |= {"null_deviance": None if _own_null(question) else spread["null_deviance"], "saturated": spread["saturated"]}
+    after |= _outcome_scale(question["family"], state, spread=covariates.scale(outcome.squares, rows=rows), intercept=intercept)
+    after["sides"] = [outcome.above[0], outcome.below[0]]
+    if spread["counts"][0] is not None:
+        after["implied_counts"] = disguise.implied(spread["counts"][0], plain, outcome=(outcome.above[0], outcome.below[0]))
     return after
 
 
-def _scale(squares: float, *, rows: int, mean: float = 0.0) -> float:
-    """Root mean square about the centre that is used: the mean, or zero in a model without an intercept."""
-    return math.sqrt(squares / rows + mean * mean)
+def _outcome_scale(family: str, state: dict[str, Any], *, spread: float, intercept: bool) -> dict[str, float]:
+    """A gaussian outcome is fitted as (y - centre) / scale; sums are taken in units of what one row of usual weight and count adds."""
+    mean, weight = state["outcome_mean"], state.get("weights_mean", 1.0)
+    if family != "gaussian":
+        return {"centre": 0.0, "scale": 1.0, "unit": weight * mean if family == "poisson" else weight}
+    if intercept:
+        return {"centre": mean, "scale": spread, "unit": weight}
+    return {"centre": 0.0, "scale": math.hypot(spread, mean), "unit": weight}

@@ -109,7 +109,7 @@ class Guard:
             return []
         apart = np.array(values) - mean
         rows = [(apart, 0.0)] if deviation is None else [(apart, 0.0), (apart**2 - deviation**2, -(deviation**2))]
-        parts = [self._model.sum_of(((about.column, at),)) for at in range(len(values))]
+        parts = [self._model.sum_of(about.of(at)) for at in range(len(values))]
         equations = []
         for weights, value in rows:
             scale = float(np.abs(weights).max()) or 1.0

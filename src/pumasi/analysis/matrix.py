@@ -10,7 +10,7 @@ import numpy as np
 from pumasi.analysis.frame import OUTSIDE, Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,11 +44,15 @@ def outside(frame: Frame, design: dict[str, Any]) -> list[float]:
 
 @dataclass(frozen=True)
 class Cases:
-    """The rows that have a value in every column of the design. `factors` holds numbers under (column, None) and levels as booleans."""
+    """The rows that have a value in every column of the design and in the columns `beside` it.
+
+    `factors` holds numbers under (column, None) and levels as booleans.
+    """
 
     frame: Frame
     outcome: NDArray[np.float64]
     factors: dict[tuple[str, str | None], NDArray[np.float64] | NDArray[np.bool_]]
+    beside: dict[str, NDArray[np.float64]]
 
     @property
     def rows(self) -> int:
@@ -68,24 +72,29 @@ class Cases:
                 values *= other
         return values
 
+    def matrix(
+        self, columns: list[dict[str, Any]], *, centres: list[float], scales: list[float], within: slice = slice(None)
+    ) -> NDArray[np.float64]:
+        """The centred and scaled design matrix."""
+        matrix = np.empty((len(self.outcome[within]), len(columns)), order="F")
+        for place, column in enumerate(columns):
+            matrix[:, place] = (self.column(column["factors"], within=within) - float(centres[place])) / float(scales[place])
+        return matrix
+
     def blocks(
-        self, design: dict[str, Any], *, centres: list[float], scales: list[float]
-    ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """(centred and scaled design matrix, outcome) for some rows at a time."""
+        self, columns: list[dict[str, Any]], *, centres: list[float], scales: list[float]
+    ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """(which rows, their matrix), some rows at a time."""
         for begin in range(0, self.rows, BLOCK):
             within = slice(begin, begin + BLOCK)
-            outcome = self.outcome[within]
-            matrix = np.empty((len(outcome), len(design["columns"])), order="F")
-            for place, column in enumerate(design["columns"]):
-                matrix[:, place] = (self.column(column["factors"], within=within) - float(centres[place])) / float(scales[place])
-            yield matrix, outcome
+            yield within, self.matrix(columns, centres=centres, scales=scales, within=within)
 
 
-def complete_cases(frame: Frame, design: dict[str, Any]) -> Cases:
+def complete_cases(frame: Frame, design: dict[str, Any], *, beside: Sequence[str] = ()) -> Cases:
     """Leave out every row with a missing value, as a pooled fit would."""
     outcome = frame.numbers(design["outcome"])
     used = levels_used(design)
-    codes = {name: frame.codes(name, levels) for name, levels in used.items()}
+    codes = {name: frame.codes(name, used[name]) for name in used}
     keep = ~np.isnan(outcome)
     factors: dict[tuple[str, str | None], NDArray[np.float64] | NDArray[np.bool_]] = {}
     for column in design["columns"]:
@@ -99,5 +108,12 @@ def complete_cases(frame: Frame, design: dict[str, Any]) -> Cases:
             else:
                 factors[name, level] = codes[name] == used[name].index(level)
                 keep &= frame.present(name)
-    kept = Frame(persons=frame.persons[keep], columns={})
-    return Cases(frame=kept, outcome=outcome[keep], factors={key: values[keep] for key, values in factors.items()})
+    numbers = {name: frame.numbers(name) for name in beside}
+    for values in numbers.values():
+        keep &= ~np.isnan(values)
+    return Cases(
+        frame=Frame(persons=frame.persons[keep], columns={}),
+        outcome=outcome[keep],
+        factors={key: values[keep] for key, values in factors.items()},
+        beside={name: values[keep] for name, values in numbers.items()},
+    )

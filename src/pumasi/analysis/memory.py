@@ -63,9 +63,19 @@ class Footprint:
         return Footprint(people, base, members)
 
 
-def is_about(question: dict[str, Any]) -> str:
-    """What tells two questions apart that are not the same: everything but their names."""
-    return repr(sorted((key, repr(value)) for key, value in question.items() if key not in ("name", "where", "here", "hospitals")))
+def is_the_same(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether two questions ask the same of whatever hospitals they are put to: word for word, or sums about one column of the same
+    rows. Over two sets of hospitals their difference is then what the hospitals hold that are in one set only."""
+    if now.get("filter") != before.get("filter"):
+        return False
+    if not {now["kind"], before["kind"]} <= _SUMS | {"count", "table"}:
+        return _asked(now) == _asked(before)
+    mine, theirs = _about(now), _about(before)
+    return any(one & other or one == other for one in mine for other in theirs)
+
+
+def _asked(question: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in question.items() if key not in ("name", "where", "here", "hospitals", "edges")}
 
 
 def pairs(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:

@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pumasi.analysis import describe, glm, table
+from pumasi.analysis import (
+    anova,
+    brier,
+    calibration,
+    correlation,
+    count,
+    describe,
+    glm,
+    histogram,
+    quantiles,
+    roc,
+    table,
+    table1,
+    ttest,
+)
 from pumasi.analysis.frame import Terms
 
 if TYPE_CHECKING:
@@ -60,7 +74,12 @@ class Method(Protocol):
         ...
 
 
-KINDS: Mapping[str, Method] = {"describe": describe, "table": table, "glm": glm}
+KINDS: Mapping[str, Method] = {
+    "count": count, "describe": describe, "table": table, "table1": table1, "histogram": histogram, "quantiles": quantiles,
+    "correlation": correlation, "ttest": ttest, "anova": anova,
+    "glm": glm,
+    "roc": roc, "calibration": calibration, "brier": brier,
+}  # fmt: skip
 
 
 def agree(mine: Any, theirs: Any, tolerance: float = 1e-9) -> bool:

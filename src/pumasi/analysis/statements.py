@@ -27,9 +27,14 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and standard deviation (divisor n - 1) of a number column, over the people that have it."""
+    """Mean and standard deviation (divisor n - 1) of a number column, over those of a group that have it."""
 
     column: str
+    within: Who = ()
+
+    def of(self, pick: int) -> Who:
+        """Those of the group who have this level, or any."""
+        return tuple(sorted(((self.column, pick), *self.within)))
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,26 @@ def _condition(result: Result) -> str:
 def _others(result: Result, levels: Levels) -> Iterator[Statement]:
     """A kind whose results list what they say of people themselves."""
     for said in result.get("said", []):
-        picks = {column: PRESENT for column in said.get("present", [])}
-        picks |= {column: place(levels[column], level) for column, level in said["who"].items()}
-        paths = (tuple(said["at"]),) if said["at"] is not None else ()
+        paths = paths_of(said)
+        told = {column: place(levels[column], level) for column, level in said["who"].items()}
+        if "moments" in said:
+            value = None if said["n"] is None else tuple(said["n"])
+            yield Statement(Moments(said["moments"], tuple(sorted(told.items()))), value, Rank.COLUMN, paths)
+            continue
+        picks = {column: PRESENT for column in said.get("present", [])} | told
         rank = Rank.MODEL if not paths else Rank.CELL if said["who"] else Rank.TOTAL if paths == (("n",),) else Rank.COLUMN
         yield Statement(tuple(sorted(picks.items())), said["n"], rank, paths)
+
+
+def paths_of(said: dict[str, Any]) -> tuple[Path, ...]:
+    """Where the result says it: nowhere, in one place, or a mean and an sd in two."""
+    match said["at"]:
+        case None:
+            return ()
+        case [[*_], *_] as several:
+            return tuple(tuple(path) for path in several)
+        case path:
+            return (tuple(path),)
 
 
 def note_levels(result: Result, levels: Levels) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pumasi.kernel.errors import Tampered
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -65,8 +67,11 @@ class Reader:
         return self.many(1)[0]
 
     def count(self) -> int:
-        """A number of people or rows; whole by nature, so the fixed point carries it exactly."""
-        return round(self.one())
+        """A number of people or rows; whole by nature, so the fixed point carries it exactly. `Tampered` for what no people can be."""
+        value = self.one()
+        if value < 0 or value != math.floor(value):
+            raise Tampered("the hospitals' shares add up to a number of people that there cannot be: one of them is wrong")
+        return int(value)
 
     def flag(self) -> bool:
         """True where at least one hospital raised it."""

@@ -18,7 +18,7 @@ from typing import Any
 from pumasi.analysis.forms import FORMS
 from pumasi.analysis.guard import Fact, Facts, Guard, refuse
 from pumasi.analysis.population import LARGEST, MISSING, PRESENT, Joint, Overlaps, Who
-from pumasi.analysis.statements import WHERE, Levels, Moments, Path, Rank, Result, Statement, fill_in, note_levels, read
+from pumasi.analysis.statements import WHERE, Levels, Moments, Path, Rank, Result, Statement, fill_in, note_levels, paths_of, read
 
 CLEAR = "clear"
 
@@ -133,7 +133,7 @@ class _Case:
         if facts is None:
             return None
         groups = [
-            about if isinstance(about, tuple) else ((about.column, 0),)
+            about if isinstance(about, tuple) else about.of(0)
             for about in facts
             if isinstance(about, tuple) or self.levels[about.column]
         ]
@@ -162,7 +162,7 @@ class _Case:
         self._add_complements(facts)
         for about, fact in facts.items():
             if isinstance(about, Moments):
-                people = facts[_without(((about.column, PRESENT),), complete)].value
+                people = facts[_without(about.of(PRESENT), complete)].value
                 fact.hidden = people is not None and people < self.smallest
             elif fact.derived:
                 fact.hidden = True
@@ -174,8 +174,9 @@ class _Case:
 
     def _add_complements(self, facts: Facts) -> None:
         """Those who are in a published group but do not meet a condition under which it is published as well, where they are few."""
-        for about, fact in list(facts.items()):
-            for column, pick in about if isinstance(about, tuple) else ():
+        groups = [(about, fact) for about, fact in facts.items() if isinstance(about, tuple)]
+        for about, fact in groups:
+            for column, pick in about:
                 whole = facts.get(tuple(one for one in about if one[0] != column)) if column.startswith(WHERE) and pick == 0 else None
                 if whole is None or whole.value is None or fact.value is None or not 0 < whole.value - fact.value < self.smallest:
                     continue
@@ -229,8 +230,7 @@ def _unsaid(result: Result) -> Iterator[Path]:
             yield from walk(result.get(key, 0), (key,))
         return
     for said in result.get("said", []):
-        if said["at"] is not None and value_at(result, said["at"]) is None:
-            yield tuple(said["at"])
+        yield from (path for path in paths_of(said) if value_at(result, path) is None)
 
 
 def value_at(result: Result, path: Sequence[str | int]) -> Any:

@@ -50,6 +50,32 @@ def key_rotate(home: Home) -> None:
     typer.echo(f"New key of {party.id}: {fingerprint(party.keys.public)}.")
 
 
+@key_app.command("move")
+def key_move(
+    home: Home,
+    handover: Annotated[Path, typer.Argument(help="handover.json, complete, from your member or the new hub.")],
+    policy: Annotated[Path | None, typer.Option(help="A C2SP tlog-policy with the keys you trust; without one you are asked.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="You have compared the fingerprints; do not ask.")] = False,
+) -> None:
+    """The log was handed over: speak to the new hub, and send it again what you have said so far."""
+    from pumasi.client import moving
+    from pumasi.client.home import read_toml
+    from pumasi.ledger.handover import Handover, told
+
+    found, party = Handover.parse(handover.read_bytes()), _home(home)
+    moving.check(found, policy=policy.read_bytes() if policy else None)
+    for line in told(found):
+        typer.echo(line)
+    if policy is None and not yes:
+        typer.confirm("Compare the fingerprints with your hospital or member over another channel. Move?", abort=True)
+    before = party.hub
+    count = party.move(found)
+    known = read_toml(identities_file()) if identities_file().is_file() else {}
+    if known.get(before) == str(home):
+        remember(party.hub, home)
+    typer.echo(f"{party.id} speaks to {party.hub} now; {count} events are there.")
+
+
 @member_app.command("revoke")
 def member_revoke(home: Home, person: Annotated[str, typer.Argument(help="someone@member")]) -> None:
     """A key of one of your people was lost or stolen: it speaks no more. Enrol the person again with a new card."""

@@ -22,6 +22,7 @@ from pumasi.kernel.envelope import Keys, b64, sign, unb64
 from pumasi.kernel.errors import Invalid, NotFound, Refused, Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry, KeyRotated
 from pumasi.kernel.seal import unseal_from
+from pumasi.ledger.handover import Handover
 from pumasi.store.document import Document
 from pumasi.store.rotation import change, finish, next_of, write_next
 
@@ -34,6 +35,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise Invalid(f"{path} is not UTF-8 text; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise Invalid(f"{path} is not valid TOML: {error}") from error
+
+
+def _identity(id: str, hub: str) -> str:
+    return f"# Whose folder this is, and which hub it speaks to.\nid = {json.dumps(id, ensure_ascii=False)}\nhub = {json.dumps(hub)}\n"
 
 
 class Home:
@@ -65,10 +70,7 @@ class Home:
         shutil.copyfile(certificate, folder / "hub.crt")
         with os.fdopen(os.open(folder / "secret.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(Keys.new().to_text())
-        (folder / "identity.toml").write_text(
-            f"# Whose folder this is, and which hub it speaks to.\nid = {json.dumps(id, ensure_ascii=False)}\nhub = {json.dumps(hub)}\n",
-            encoding="utf-8",
-        )
+        (folder / "identity.toml").write_text(_identity(id, hub), encoding="utf-8")
         return cls(folder)
 
     def close(self) -> None:
@@ -95,6 +97,31 @@ class Home:
             said = [Entry(unb64(line["event"])).event for line in self._lines() if line["do"] == "send" and line["event"] not in refused]
             announced = any(isinstance(event, KeyRotated) and event.key == public for event in said)
             finish(path, announced=announced, earlier=self.folder / "earlier.keys")
+
+    def move(self, handover: Handover) -> int:
+        """Speak to the hub that a handover names, and send again whatever the one before may have kept to itself; how many events."""
+        for name, text in (("hub.crt", handover.certificate), ("identity.toml", _identity(self.id, handover.statement.place))):
+            new = self.folder / f"{name}.new"
+            new.write_text(text, encoding="utf-8")
+            new.replace(self.folder / name)
+        self.channel.close()
+        self.hub = handover.statement.place
+        self.channel = Channel(self.hub, self.folder / "hub.crt", author=self.id, keys=self.keys)
+        with self._alone():
+            return self._send_again()
+
+    def _send_again(self) -> int:
+        lines = self._lines()
+        documents = {line["event"]: line["documents"] for line in lines if line["do"] == "send"}
+        events = [line["event"] for line in lines if line["do"] == "logged"]
+        for event in events:
+            for commitment, data in documents.get(event, []):
+                self.channel.put(f"/documents/{commitment}", unb64(data))
+        answers = self.channel.post("/events", "\n".join(events).encode("ascii")).json() if events else []
+        refused = [reason for answer in answers for reason in answer["reasons"]]
+        if refused:
+            raise Refused("the new hub does not take what the old one had taken", *dict.fromkeys(refused))
+        return len(events)
 
     def unseal(self, sealed: bytes, *, context: bytes) -> bytes:
         """What was sealed to this party, under its key or under one that it had before; `Tampered` when none opens it."""

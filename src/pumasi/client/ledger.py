@@ -11,6 +11,7 @@ from pumasi.kernel.errors import Invalid, Tampered
 from pumasi.kernel.event import Entry
 from pumasi.kernel.world import World
 from pumasi.ledger import note, proof
+from pumasi.ledger.handover import check_root
 from pumasi.ledger.tree import Tree, leaf_hash
 
 
@@ -56,14 +57,16 @@ def check(home: Home) -> Iterator[str]:
     text, entries = _final(home), copy(home)
     checkpoint, world, tree = note.parse_checkpoint(text), World(), Tree()
     for data in entries:
-        rules.apply(world, Entry(data))
+        entry = Entry(data)
+        check_root(entry.event, tree)
+        rules.apply(world, entry)
         tree.append(leaf_hash(data))
     yield f"{len(entries)} entries: every signature holds and every event was allowed by the rules"
-    if world.founded is None or checkpoint.root != tree.root(checkpoint.size):
+    if not world.logs or checkpoint.root != tree.root(checkpoint.size):
         raise Tampered("the final checkpoint is not over the entries that the hub serves")
-    origin = world.founded.origin
+    origin = world.log_at(checkpoint.size).origin
     cosigners = [note.cosigner_vkey(origin, *known) for known in world.cosigners_at(checkpoint.size)]
-    witnessed = note.check(checkpoint, log=note.log_vkey(origin, world.founded.log_key), cosigners=cosigners)
+    witnessed = note.check(checkpoint, log=note.head_vkey(world, checkpoint.size), cosigners=cosigners)
     yield f"checkpoint over {checkpoint.size} entries, root {checkpoint.root.hex()}"
     count = len(witnessed.cosigners)
     yield f"cosigned by {count} of {len(cosigners)} hospitals" if count else "NOT WITNESSED: no hospital has cosigned it"

@@ -205,33 +205,45 @@ class Study(Asking):
         """One job with these analyses: sent, computed, reviewed at every hospital, and read once all have released it."""
         self._models += [analysis for analysis in analyses if analysis["kind"] in ("glm", "cox")]
         questions = [compiled(analysis, self.tables, self.application.hospitals, self._models[::-1]) for analysis in analyses]
+        hospitals = sorted(self.view()["hospitals"])
         for attempt in range(RERUNS + 1):
-            job = self._submit(questions)
+            job = self._submit(questions, hospitals)
             view = self._until(partial(_sealed_or_failed, job), "joint computation")
             failed = _failures(job, view)
             if not failed:
+                return self._read(job)
+            left = self._without_the_silent(job, view, hospitals)
+            if attempt == RERUNS or not (left or set(failed.values()) <= {"restarted"}):
                 break
-            if attempt < RERUNS and set(failed.values()) <= {"restarted"}:
+            if left:
+                self.progress(f"no word from {', '.join(sorted(set(hospitals) - set(left)))}; asking the others, as their permits allow")
+                hospitals = left
+            else:
                 self.progress(f"the node of {', '.join(sorted(failed))} was restarted while the job ran; running it again")
-                continue
-            raise self._stopped(job, view)
-        return self._read(job)
+        raise self._stopped(job, view)
+
+    def _without_the_silent(self, job: str, view: dict[str, Any], hospitals: list[str]) -> list[str]:
+        """The hospitals that may go on without those that gave no sign of life; none when a permit asks for more.
+
+        Where a sum over all was opened before somebody fell silent, the nodes refuse: the two sums would tell what that one holds.
+        """
+        silent = _silent(job, view)
+        left = [name for name in hospitals if name not in silent]
+        enough = all(view["hospitals"][name]["hospitals_at_least"] <= len(left) for name in left)
+        return left if silent and left and enough and set(_failures(job, view).values()) <= {"missing-hospital"} else []
 
     def _stopped(self, job: str, view: dict[str, Any]) -> PumasiError:
         """Which hospitals stopped a job, and why."""
-        failed = _failures(job, view)
+        failed, silent = _failures(job, view), _silent(job, view)
         reasons = [f"{hospital} stopped the job: {FAILURES[reason]}" for hospital, reason in sorted(failed.items())]
-        return (Refused if set(failed.values()) == {"permit"} else PumasiError)(*reasons, *self._silent(view, job))
+        return (Refused if set(failed.values()) == {"permit"} else PumasiError)(
+            *reasons, *([f"no word came from {', '.join(silent)}; is its node running?"] if silent else [])
+        )
 
-    def _silent(self, view: dict[str, Any], job: str) -> list[str]:
-        waited = sorted({name for here in view["jobs"][job].values() for name in here["waited_for"]})
-        return [f"no word came from {', '.join(waited)}; is its node running?"] if waited else []
-
-    def _submit(self, questions: list[dict[str, Any]]) -> str:
+    def _submit(self, questions: list[dict[str, Any]], hospitals: list[str]) -> str:
         view = self.view()
-        for hospital, here in view["hospitals"].items():
-            self._check_ended(hospital, here)
-        hospitals = sorted(view["hospitals"])
+        for hospital in hospitals:
+            self._check_ended(hospital, view["hospitals"][hospital])
         job = Job(
             job=new_id(),
             case=self.case,
@@ -239,7 +251,7 @@ class Study(Asking):
             applicant_box=self.home.keys.box_public,
             permits={hospital: view["hospitals"][hospital]["permit"] for hospital in hospitals},
             lead=hospitals[0],
-            smallest_cell=max(here["smallest_cell"] for here in view["hospitals"].values()),
+            smallest_cell=max(view["hospitals"][hospital]["smallest_cell"] for hospital in hospitals),
             code=analysis_digest(),
             questions=questions,
         )
@@ -330,3 +342,8 @@ def _sealed_or_failed(job: str, view: dict[str, Any]) -> bool:
 def _failures(job: str, view: dict[str, Any]) -> dict[str, Any]:
     """Hospital -> the closed code of why its part of a job failed."""
     return {hospital: here["failure"] for hospital, here in view["jobs"][job].items() if here["failure"] is not None}
+
+
+def _silent(job: str, view: dict[str, Any]) -> list[str]:
+    """The hospitals that others waited for in vain."""
+    return sorted({name for here in view["jobs"][job].values() for name in here["waited_for"]})

@@ -94,3 +94,48 @@ def table(
             typer.echo("The key is forgotten: no later run will give the same pseudonyms. Name one with --key to keep it.")
         case "made":
             typer.echo(f"A new key is in {key}: keep it apart from the data, and destroy it when the permit ends.")
+
+
+@app.command()
+def suggest(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN", help="A CSV or Parquet file, a folder of them, FILE.duckdb::TABLE, or postgresql://USER@HOST/DB::TABLE."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where the proposed rule file goes, such as rules.toml.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the proposals and what was found here, as JSON.")] = None,
+    memory_mb: Annotated[
+        int | None, typer.Option(min=200, help="How much memory DuckDB may use, in MiB; what does not fit goes to the disk, encrypted.")
+    ] = None,
+) -> None:
+    """Read every row of a table, find the identifiers in it, and propose a rule for each column, with the reason."""
+    from pumasi.deid import suggest as suggesting
+    from pumasi.deid.progress import progress
+
+    with progress() as tell:
+        found = suggesting.suggest(source, memory_mb=memory_mb, tell=tell)
+    suggesting.write(found, out)
+    if json_file:
+        json_file.write_text(json.dumps(suggesting.plain(found), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    for line in suggesting.told(found, out):
+        typer.echo(line)
+
+
+@app.command()
+def anonymize(
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="A CSV or Parquet file, a folder of them, FILE.duckdb::TABLE, or postgresql://…::TABLE.")
+    ],
+    config: Annotated[Path, typer.Option(help="Which columns, hierarchies, privacy models and metric, as TOML.")],
+    out: Annotated[str, typer.Option(help="Where the anonymised table goes: .csv, .parquet, a folder, or a database as for IN.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found here, as JSON.")] = None,
+) -> None:
+    """Find the generalisation that holds the privacy models and loses least, and write the table so."""
+    from pumasi.deid.anonymize import command
+    from pumasi.deid.progress import progress
+
+    with progress() as tell:
+        done = command.run(source, config, out, json_file=json_file, tell=tell)
+    typer.echo(done.text())

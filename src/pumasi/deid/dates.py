@@ -26,7 +26,7 @@ def day(text: str, form: str | None = None) -> str:
     """The DATE of a text that is clean (no blanks around it); `form` says how dates are written where they could be read in two ways."""
     if form is not None:
         return f"CAST(try_strptime({text}, {engine.literal(form)}) AS DATE)"
-    plain = f"length({text}) = 10 AND substr({text}, 5, 1) = '-' AND substr({text}, 8, 1) = '-'"
+    plain = f"{text} LIKE '____-__-__'"
     run = f"length({text}) = 8 AND {text} BETWEEN '1000' AND '3' AND regexp_full_match({text}, '[0-9]{{8}}')"
     return (
         f"CASE WHEN {text} IS NULL THEN NULL WHEN {plain} THEN try_cast({text} AS DATE) "

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-MARK = "pumasi-unusable-value"  # what DuckDB's error() says for a value that a check refuses
-
 
 @dataclass(frozen=True)
 class Value:
@@ -59,11 +57,14 @@ class Layers:
             found.append(Value(f"v{self.count}", level, kind))
         return found
 
-    def refuse(self, condition: str, sentence: str, value: Value, *below: Value, shown: Value | None = None) -> Value:
-        """`value`, but the query fails where the condition holds."""
-        level = max(one.level for one in (value, *below))
-        self.checks.append(Check(sentence, condition, level, shown.sql if shown else None))
-        return self.add(f"CASE WHEN {condition} THEN error('{MARK}') ELSE {value.sql} END", value.kind, value, *below)
+    def refuse(self, condition: str, sentence: str, *below: Value, shown: Value | None = None) -> None:
+        """Say that no row may be so. Rows that are so do not come out, and whoever counts the rows sees that they are missing."""
+        self.checks.append(Check(sentence, condition, max(one.level for one in below), shown.sql if shown else None))
+
+    @property
+    def good(self) -> str:
+        """The condition that all checks hold."""
+        return " AND ".join(f"({check.condition}) IS NOT TRUE" for check in self.checks) or "true"
 
     def select(self, columns: str, level: int | None = None) -> str:
         """A SELECT of these columns over the layers up to one level, or all."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from datetime import date
 
 from pumasi.deid import dates
 from pumasi.deid.engine import literal
 from pumasi.deid.layers import Layers, Value
-from pumasi.deid.regions import PROVINCES
-from pumasi.deid.treatments import Step
+from pumasi.deid.treatments import LADDERS, Step
 
 # What pandas.read_csv takes for missing; a treatment that has to understand a value takes it so, `keep` leaves it as it is.
 MISSING = ("#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
@@ -64,6 +64,38 @@ CHAPTERS = (
 _ATC = {"substance": 7, "chemical": 5, "pharmacological": 4, "therapeutic": 3, "anatomical": 1}
 
 
+PROVINCES = "pumasi_provinces"  # a table (written, whole) that is there when a query runs
+
+
+def alone(step: Step) -> bool:
+    """Whether a step asks for nothing but the value, so that equal values are treated equally."""
+    match step.do:
+        case "date":
+            return step["at"] is None or step["at"] == "today" or step["at"][:1].isdigit()
+        case "generalise":
+            return step["by"] in LADDERS
+        case _:
+            return step.do in ("age", "bucket", "round", "limit", "withhold", "only")
+
+
+def treated(layers: Layers, value: Value, step: Step, where: str, today: date) -> Value:
+    """A value after a step that asks for nothing but the value."""
+    match step.do:
+        case "date":
+            return cut_date(layers, value, step, where, fixed_day(step["at"], today))
+        case "generalise" if step["by"] == "kr-address":
+            return address(layers, value, str(step["level"]), PROVINCES)
+        case "withhold" | "only":
+            return (withheld if step.do == "withhold" else only)(layers, value, step)
+        case _:
+            return _BY_VALUE[step.do](layers, value, step, where)
+
+
+def fixed_day(at: str | None, today: date) -> Value | None:
+    """The date that a rule names."""
+    return None if at is None else Value(f"DATE '{today.isoformat() if at == 'today' else at}'", 0, "date")
+
+
 def is_number(kind: str) -> bool:
     return kind == "number" or kind in NUMBERS or kind.startswith("DECIMAL")
 
@@ -82,11 +114,15 @@ def text(layers: Layers, value: Value) -> Value:
         return layers.add(f"CAST({sql} AS VARCHAR)", "text", value)
     if value.kind != "VARCHAR":
         return layers.add(f"CAST({sql} AS VARCHAR)", "text", value)
-    full = f"trim(nfc_normalize({sql}), {literal(BLANKS)})"
-    odd = f"strlen({sql}) <> length({sql}) OR ord({sql}) <= 32 OR right({sql}, 1) <= ' '"  # most cells are plain: asking is cheaper
-    clean = layers.add(f"CASE WHEN {odd} THEN {full} ELSE {sql} END", "text", value)
+    full = f"trim(nfc_normalize({sql}), {literal(BLANKS)})"  # slow, so first ask whether the cell is plain, as most are
+    ends = " OR ".join(f"ends_with({sql}, {literal(blank)})" for blank in " \t\r\n")
+    ascii_only = f"strlen({sql}) = length({sql}) AND ord({sql}) > 32 AND NOT ({ends})"
+    korean = f"regexp_full_match({sql}, '[!-~가-힣]([ -~가-힣]*[!-~가-힣])?')"
+    clean = layers.add(f"CASE WHEN {ascii_only} THEN {sql} WHEN {korean} THEN {sql} ELSE {full} END", "text", value)
     missing = ", ".join(literal(token) for token in ("", *MISSING))
-    return layers.add(f"CASE WHEN {clean.sql} IN ({missing}) THEN NULL ELSE {clean.sql} END", "text", clean)
+    long = f"strlen({clean.sql}) > 5 OR ord({clean.sql}) BETWEEN 46 AND 59"  # no token is longer or begins with a digit
+    sql = f"CASE WHEN {long} THEN {clean.sql} WHEN list_contains([{missing}], {clean.sql}) THEN NULL ELSE {clean.sql} END"
+    return layers.add(sql, "text", clean)
 
 
 def number(layers: Layers, value: Value, where: str) -> Value:
@@ -102,7 +138,8 @@ def number(layers: Layers, value: Value, where: str) -> Value:
     sql = f"CASE WHEN NOT ({simple}) THEN try_cast({clean.sql} AS DOUBLE) WHEN {grouped} THEN try_cast({plain} AS DOUBLE) END"
     found = layers.add(sql, "number", clean)
     bad = f"{clean.sql} IS NOT NULL AND ({found.sql} IS NULL OR NOT isfinite({found.sql}) OR abs({found.sql}) > {_LARGEST})"
-    return layers.refuse(bad, f"{where} holds values that are no numbers", found, clean, shown=clean)
+    layers.refuse(bad, f"{where} holds values that are no numbers", found, clean, shown=clean)
+    return found
 
 
 def day(layers: Layers, value: Value, where: str, form: str | None = None) -> Value:
@@ -127,7 +164,8 @@ def _dated(layers: Layers, clean: Value, found: Value, where: str) -> Value:
     hint = (
         f"{where} holds values that are no dates, or could be two different days; write them as 2024-03-05, or say their format in the rule"
     )
-    return layers.refuse(f"{clean.sql} IS NOT NULL AND {found.sql} IS NULL", hint, found, clean, shown=clean)
+    layers.refuse(f"{clean.sql} IS NOT NULL AND {found.sql} IS NULL", hint, found, clean, shown=clean)
+    return found
 
 
 def cut_date(layers: Layers, value: Value, step: Step, where: str, at: Value | None) -> Value:
@@ -161,7 +199,7 @@ def age(layers: Layers, value: Value, step: Step, where: str) -> Value:
     clean = text(layers, value)
     topped = layers.add(f"CASE WHEN {clean.sql} = '{step['top']}+' THEN '{step['top']}' ELSE {clean.sql} END", "text", clean)
     years = number(layers, topped, where)
-    years = layers.refuse(f"{years.sql} < 0 OR {years.sql} > {OLDEST}", f"{where} holds ages below 0 or above {OLDEST}", years, shown=clean)
+    layers.refuse(f"{years.sql} < 0 OR {years.sql} > {OLDEST}", f"{where} holds ages below 0 or above {OLDEST}", years, clean, shown=clean)
     width, top = step["width"], step["top"]
     low = f"CAST(floor({years.sql} / {width}) * {width} AS INTEGER)"
     band = f"CAST({low} AS VARCHAR)" + (f" || '-' || CAST({low} + {width - 1} AS VARCHAR)" if width > 1 else "")
@@ -255,16 +293,23 @@ def _zip(x: str, level: str) -> str:
     return f"CASE WHEN NOT {known} THEN NULL WHEN left({five}, 3) IN ({listed}) THEN '000' ELSE left({five}, 3) END"
 
 
-def _address(x: str, level: str) -> str:
-    """The province, by its full name, and the next word if it is a city, county or district (시, 군, 구); Sejong has none."""
-    words = f"regexp_split_to_array({x}, '[\\s,]+')"
-    cases = " ".join(f"WHEN w[1] IN ({', '.join(literal(one) for one in names)}) THEN {literal(full)}" for full, names in PROVINCES.items())
-    province = f"(CASE {cases} END)"
-    second = "CASE WHEN regexp_full_match(w[2], '[가-힣]{1,5}(시|군|구)') THEN w[2] END"
-    wanted = (
-        province if level == "province" else f"CASE WHEN {province} LIKE '세종%' THEN {province} ELSE {province} || ' ' || ({second}) END"
-    )
-    return f"list_transform([{words}], lambda w: {wanted})[1]"
+def address(layers: Layers, value: Value, level: str, provinces: str) -> Value:
+    """The province, by its full name, and the next word if it is a city, county or district (시, 군, 구); Sejong has none.
+
+    `provinces` is a table (written, whole). An address that does not begin with a province could be anywhere: nothing.
+    """
+    clean = text(layers, value)
+    spaced = f"contains({clean.sql}, '  ') OR contains({clean.sql}, ',')"
+    plain = layers.add(f"CASE WHEN {spaced} THEN regexp_replace({clean.sql}, '[ ,]+', ' ', 'g') ELSE {clean.sql} END", "text", clean)
+    first = layers.add(f"split_part({plain.sql}, ' ', 1)", "text", plain)
+    province = layers.join(provinces, "written", first, {"whole": "text"})[0]
+    if level == "province":
+        return province
+    second = layers.add(f"split_part({plain.sql}, ' ', 2)", "text", plain)
+    ends = " OR ".join(f"ends_with({second.sql}, '{end}')" for end in "시군구")
+    known = f"({ends}) AND regexp_full_match({second.sql}, '[가-힣]{{2,6}}')"
+    district = f"CASE WHEN {known} THEN {province.sql} || ' ' || {second.sql} WHEN {province.sql} LIKE '세종%' THEN {province.sql} END"
+    return layers.add(district, "text", province, second)
 
 
 def _code(length: dict[str, int], form: str) -> Callable[[str, str], str]:
@@ -287,7 +332,6 @@ def _atc(x: str, level: str) -> str:
 
 _BUILT_IN: dict[str, Callable[[str, str], str]] = {
     "zip": _zip,
-    "kr-address": _address,
     "kr-code": _code({"district": 5, "province": 2}, "[1-5][0-9]{4}([0-9]{3}|[0-9]{5})?"),
     "kr-postcode": _code({"district": 3, "province": 2}, "[0-6][0-9]{4}"),
     "icd10": _icd,
@@ -304,3 +348,12 @@ def _decimal(*steps: float) -> str:
     """A type that shows multiples of these exactly: BIGINT, or DECIMAL with as many digits behind the point as they have."""
     places = max(len(repr(float(step)).partition(".")[2].rstrip("0")) if "e" not in repr(float(step)) else 12 for step in steps)
     return f"DECIMAL(38, {places})" if places else "BIGINT"
+
+
+_BY_VALUE: dict[str, Callable[[Layers, Value, Step, str], Value]] = {
+    "age": age,
+    "bucket": bucket,
+    "round": rounded,
+    "limit": limited,
+    "generalise": generalised,
+}

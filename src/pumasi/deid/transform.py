@@ -6,25 +6,23 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-import duckdb
-import numpy as np
 
 from pumasi.deid import dates, engine, hierarchy, keys, shapes, sql
 from pumasi.deid.keys import Key
-from pumasi.deid.layers import MARK, Layers, Value
+from pumasi.deid.layers import Layers, Value
+from pumasi.deid.lookups import Lookups, faults_of, put
 from pumasi.deid.reading import Table
+from pumasi.deid.regions import PROVINCES
 from pumasi.deid.rulefile import Decision, Rules
 from pumasi.deid.treatments import LADDERS, Step
-from pumasi.kernel.errors import Invalid, PumasiError
+from pumasi.kernel.errors import Invalid
 
-_SAMPLE = 100_000
-_BATCH = 200_000
 _NESTED = ("STRUCT", "MAP", "UNION", "BLOB", "BIT", "VARIANT", "GEOMETRY")
 _LONGEST = 1_000_000
 _PERSON = "person"
@@ -32,9 +30,8 @@ _PERSON = "person"
 
 @dataclass(frozen=True)
 class Person:
-    """Whose row it is: the id as text, the pseudonym, its first 64 bits as a number, and by how many days this person's dates move."""
+    """Whose row it is: the pseudonym, its first 64 bits as a number, and by how many days this person's dates move."""
 
-    id: Value
     short: Value
     first: Value
     days: Value
@@ -51,11 +48,9 @@ class Treated:
     layers: Layers
     without_person: Value | None
 
-    def reason(self, error: duckdb.Error) -> PumasiError:
-        """Why the query failed: every value that no treatment understands, or what is wrong with the file."""
-        if MARK not in str(error):
-            return self.table.reason(error)
-        return Invalid(*_found(self)) if _found(self) else self.table.reason(error)
+    def faults(self) -> list[str]:
+        """A sentence for each kind of value that no treatment understands, asked for when rows are missing."""
+        return faults_of(self.table.connection, self.layers)
 
 
 def prepare(table: Table, rules: Rules, key: Key, *, today: date) -> Treated:
@@ -98,22 +93,6 @@ def _type(table: Table, column: str) -> str:
     return next((name for name, count in zip(tests, found[1:], strict=True) if count == found[0] and count), "text")
 
 
-def _found(treated: Treated) -> list[str]:
-    """A sentence for each check that some row fails. Values appear by their shape alone: digits as 9, letters as a."""
-    faults = []
-    for check in treated.layers.checks:
-        shape = f"regexp_replace(regexp_replace({check.value}, '[0-9]', '9', 'g'), '[^0-9\\s[:punct:]]', 'a', 'g')" if check.value else "''"
-        columns = f"count_if({check.condition}), min(left({shape}, 20)) FILTER (WHERE {check.condition})"
-        try:
-            row = treated.table.connection.execute(treated.layers.select(columns, check.level)).fetchone()
-        except duckdb.Error:  # a check below it fails first, and has its own sentence
-            continue
-        if row and row[0]:
-            rows = "1 row" if row[0] == 1 else f"{row[0]} rows"
-            faults.append(f"{check.sentence} ({rows}{f', written like {row[1]}' if check.value and row[1] else ''})")
-    return list(dict.fromkeys(faults))
-
-
 class _Plan:
     """What grows while the columns of one table are gone through."""
 
@@ -121,64 +100,71 @@ class _Plan:
         self._table, self._rules, self._key, self._today = table, rules, key, today
         self._connection = table.connection
         listed = ", ".join(f"{engine.name(column)} AS c{place}" for place, column in enumerate(table.columns))
-        self.layers = Layers(f"SELECT {listed} FROM ({table.sql})")
+        self._source = f"SELECT {listed} FROM ({table.sql})"
+        self.layers, self._lookups = Layers(self._source), Lookups(table, self._source)
         self._persons: dict[tuple[str, str], Person] = {}
-        self._clean: dict[str, Value] = {}
-        self._number = 0
+        table.connection.execute(f"CREATE OR REPLACE TEMP TABLE {sql.PROVINCES} (written VARCHAR, whole VARCHAR)")
+        names = [(written, whole) for whole, ways in PROVINCES.items() for written in ways]
+        put(table.connection, sql.PROVINCES, [written for written, _ in names], [whole for _, whole in names])
 
     def column(self, decision: Decision) -> Value:
-        """The treated column."""
-        where = f"{self._table.where}: the column '{decision.column}'"
-        value = self._raw(decision.column)
-        for step in decision.steps:
-            value = self._step(step, value, decision.column, where)
+        """The treated column. Steps that ask for nothing but the value are done once for every different value, if that is less work."""
+        column, steps = decision.column, list(decision.steps)
+        where = f"{self._table.where}: the column '{column}'"
+        place, value = self._table.columns.index(column), self._raw(column)
+        if value.kind.startswith(_NESTED) or value.kind.endswith("]"):
+            raise Invalid(f"{where} holds nested values or bytes ({value.kind.partition('(')[0]}); flatten it first, or drop it")
+        alone = list(itertools.takewhile(lambda step: sql.alone(step), steps))
+        if alone and self._lookups.few(place):
+
+            def all_steps(layers: Layers, raw: Value) -> list[Value]:
+                return [functools.reduce(lambda done, step: sql.treated(layers, done, step, where, self._today), alone, raw)]
+
+            value, steps = self._lookups.add(self.layers, place, value.kind, all_steps)[0], steps[len(alone) :]
+        for step in steps:
+            value = self._step(step, value, column, where)
         return value
 
     def finished(self, decisions: Mapping[str, Decision], picked: Mapping[str, Value]) -> Treated:
         """All columns in one SELECT, sorted. Rows are grouped by person only where the pseudonym is shown anyway."""
         person, order, kept = self._rules.person_of(self._table.columns), [], None
         if person is not None and (self._persons or not decisions[person].dropped):
-            whose = self._ids(person, _PERSON) if any(of == _PERSON for _, of in self._persons) else None
-            kept = self._with_person(person)
+            whose = self._persons.get((person, _PERSON))
+            kept = self._with_person(person, whose)
             if whose is not None and decisions[person].steps[0].do == "pseudonym":
                 order.append(whose.first.sql)
+        faults = self._lookups.make()
+        if faults:
+            raise Invalid(*faults)
         named = ", ".join(f"{value.sql} AS {engine.name(column)}" for column, value in picked.items())
         order.append(f"hash({', '.join(value.sql for value in picked.values())})")
-        condition = f" WHERE {kept.sql} IS NOT NULL" if kept is not None else ""
-        query = f"{self.layers.select(named)}{condition} ORDER BY {', '.join(order)}" if picked else ""
+        condition = self.layers.good + (f" AND {kept.sql} IS NOT NULL" if kept is not None else "")
+        query = f"{self.layers.select(named)} WHERE {condition} ORDER BY {', '.join(order)}" if picked else ""
         dropping = kept if self._rules.without_person == "drop" else None
         return Treated(self._table, decisions, tuple(picked), query, self.layers, dropping)
 
-    def _with_person(self, person: str) -> Value:
-        """The id of the person, of which none may be missing unless the rules drop such rows."""
-        told = self._text(person)
-        if self._rules.without_person == "drop":
-            return told
-        sentence = (
-            f"{self._table.where}: the person column '{person}' has no value; fill it in, or write without_person = \"drop\" "
-            "into the rule file to leave such rows out"
-        )
-        return self.layers.refuse(f"{told.sql} IS NULL", sentence, told)
+    def _with_person(self, person: str, whose: Person | None) -> Value:
+        """What is NULL where a row has no person, which no row may be unless the rules drop such rows."""
+        told = whose.short if whose is not None else sql.text(self.layers, self._raw(person))
+        if self._rules.without_person == "refuse":
+            sentence = (
+                f"{self._table.where}: the person column '{person}' has no value; fill it in, or write without_person = \"drop\" "
+                "into the rule file to leave such rows out"
+            )
+            self.layers.refuse(f"{told.sql} IS NULL", sentence, told)
+        return told
 
     def _raw(self, column: str) -> Value:
         return Value(f"c{self._table.columns.index(column)}", 0, self._table.types[column])
 
-    def _text(self, column: str) -> Value:
-        if column not in self._clean:
-            self._clean[column] = sql.text(self.layers, self._raw(column))
-        return self._clean[column]
-
     def _step(self, step: Step, value: Value, column: str, where: str) -> Value:
-        nested = value.kind.startswith(_NESTED) or value.kind.endswith("]")
-        if nested:
-            raise Invalid(f"{where} holds nested values or bytes ({value.kind.partition('(')[0]}); flatten it first, or drop it")
         match step.do:
             case "keep":
                 return self._short_enough(value, where)
             case "pseudonym":
                 return self._pseudonym(step, value, column, where)
             case "shift":
-                return self._shifted(step, value, where)
+                return self._shifted(step, value, column, where)
             case "date":
                 return sql.cut_date(self.layers, value, step, where, self._at(step, where))
             case "noise":
@@ -187,16 +173,15 @@ class _Plan:
                 return self._without_rare(step, value)
             case "generalise" if step["by"] not in LADDERS:
                 return self._climbed(step, value, where)
-            case "withhold" | "only":
-                return (sql.withheld if step.do == "withhold" else sql.only)(self.layers, value, step)
             case _:
-                return _BY_VALUE[step.do](self.layers, value, step, where)
+                return sql.treated(self.layers, value, step, where, self._today)
 
     def _short_enough(self, value: Value, where: str) -> Value:
         if value.kind != "VARCHAR" or self._table.kind == "csv":  # a CSV file was looked through already
             return value
         sentence = f"{where} has a value longer than a megabyte; tables hold values, so move it to a file of its own"
-        return self.layers.refuse(f"strlen({value.sql}) > {_LONGEST}", sentence, value)
+        self.layers.refuse(f"strlen({value.sql}) > {_LONGEST}", sentence, value)
+        return value
 
     def _pseudonym(self, step: Step, value: Value, column: str, where: str) -> Value:
         if value.level:
@@ -211,15 +196,18 @@ class _Plan:
     def _ids(self, column: str, of: str) -> Person:
         """Pseudonyms of a column: of its different ids once, or, where nearly every row has another one, as the rows come by."""
         if (column, of) not in self._persons:
-            told = self._text(column)
             inner, outer = self._pads(of)
-            digest = f"sha256(getvariable('{outer}') || unhex(sha256(getvariable('{inner}') || encode({{}}))))"  # RFC 2104
-            if self._repeats(told):
-                made = self._looked_up(told, digest)
-            else:
-                whole = self.layers.add(digest.format(told.sql), "text", told)
-                made = [self.layers.add(one, kind, whole) for one, kind in self._parts(whole.sql)]
-            self._persons[column, of] = Person(told, *made)
+
+            def hashed(layers: Layers, raw: Value) -> list[Value]:
+                told = sql.text(layers, raw)
+                again = f"unhex(sha256(getvariable('{inner}') || encode({told.sql})))"
+                digest = layers.add(f"sha256(getvariable('{outer}') || {again})", "text", told)  # RFC 2104
+                return [layers.add(one, kind, digest) for one, kind in self._parts(digest.sql)]
+
+            place, raw = self._table.columns.index(column), self._raw(column)
+            repeats = self._lookups.repeats(place)
+            made = self._lookups.add(self.layers, place, raw.kind, hashed) if repeats else hashed(self.layers, raw)
+            self._persons[column, of] = Person(*made)
         return self._persons[column, of]
 
     def _pads(self, of: str) -> tuple[str, str]:
@@ -237,42 +225,18 @@ class _Plan:
         days = f"{unit} * (CASE WHEN {place} >= 0 THEN {place} + 1 ELSE {place} END)"  # never zero: everybody's dates move
         return [(f"left({digest}, 32)", "text"), (f"CAST('0x' || left({digest}, 16) AS UBIGINT)", "UBIGINT"), (days, "INTEGER")]
 
-    def _repeats(self, told: Value) -> bool:
-        sample = f"SELECT count(DISTINCT id), count(id) FROM ({self.layers.select(f'{told.sql} AS id', told.level)} LIMIT {_SAMPLE})"
-        with self._table.explained():
-            different, count = self._connection.execute(sample).fetchone() or (0, 0)
-        return bool(2 * different < count)
-
-    def _table_name(self) -> str:
-        self._number += 1
-        return f"pumasi_{self._table.name.encode().hex()[:40]}_{self._number}"
-
-    def _looked_up(self, told: Value, digest: str) -> list[Value]:
-        name = self._table_name()
-        short, first, days = (one for one, _ in self._parts("h"))
-        distinct = f"SELECT DISTINCT id FROM ({self.layers.select(f'{told.sql} AS id', told.level)}) WHERE id IS NOT NULL"
-        with self._table.explained():
-            self._connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT id, {short} AS short, {first} AS first, {days} AS days "
-                f"FROM (SELECT id, {digest.format('id')} AS h FROM ({distinct}))"
-            )
-        return self.layers.join(name, "id", told, {"short": "text", "first": "UBIGINT", "days": "INTEGER"})
-
     def _in_shape(self, step: Step, column: str, where: str) -> Value:
-        told, name = self._text(column), self._table_name()
-        distinct = f"SELECT DISTINCT id FROM ({self.layers.select(f'{told.sql} AS id', told.level)}) WHERE id IS NOT NULL"
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} (id VARCHAR, shape VARCHAR)")
-        with self._table.explained(), self._connection.cursor() as reader:
-            cursor = reader.execute(distinct)
-            while rows := cursor.fetchmany(_BATCH):
-                ids = [str(row[0]) for row in rows]
-                made = shapes.same_shape(ids, self._key.of(f"shape {step['of']}"), where)
-                self._connection.register("pumasi_batch", {"id": np.array(ids, dtype=object), "shape": np.array(made, dtype=object)})
-                self._connection.execute(f"INSERT INTO {name} SELECT id, shape FROM pumasi_batch")
-                self._connection.unregister("pumasi_batch")
-        return self.layers.join(name, "id", told, {"shape": "text"})[0]
+        key = self._key.of(f"shape {step['of']}")
+        raw = self._raw(column)
 
-    def _shifted(self, step: Step, value: Value, where: str) -> Value:
+        def text(layers: Layers, raw: Value) -> list[Value]:
+            return [sql.text(layers, raw)]
+
+        return self._lookups.add(
+            self.layers, self._table.columns.index(column), raw.kind, text, lambda ids: shapes.same_shape(ids, key, where)
+        )[0]
+
+    def _shifted(self, step: Step, value: Value, column: str, where: str) -> Value:
         person = self._rules.person_of(self._table.columns)
         if person is None:
             raise Invalid(
@@ -280,8 +244,11 @@ class _Plan:
                 "name it in 'person' of the rule file, or cut the date to its year"
             )
         days = self._ids(person, _PERSON).days
-        read = sql.moment if step["time"] else sql.day
-        when = read(self.layers, value, where, step["format"])
+        read, place = sql.moment if step["time"] else sql.day, self._table.columns.index(column)
+        if value.level == 0 and self._lookups.few(place):
+            when = self._lookups.add(self.layers, place, value.kind, lambda layers, raw: [read(layers, raw, where, step["format"])])[0]
+        else:
+            when = read(self.layers, value, where, step["format"])
         known = ", ".join(f"DATE '{one}'" for one in self._rules.shift.landmarks)  # moving what everybody knows would tell how far
         moved = f"CASE WHEN CAST({when.sql} AS DATE) IN ({known}) THEN {when.sql} ELSE {when.sql} + to_days({days.sql}) END"
         kind = "TIMESTAMP" if step["time"] else "DATE"
@@ -290,10 +257,8 @@ class _Plan:
     def _at(self, step: Step, where: str) -> Value | None:
         """The date at which an age is meant: a date, today, or another column of the row."""
         at: str | None = step["at"]
-        if at is None:
-            return None
-        if at == "today" or at[:1].isdigit():
-            return Value(f"DATE '{self._today.isoformat() if at == 'today' else at}'", 0, "date")
+        if at is None or sql.alone(step):
+            return sql.fixed_day(at, self._today)
         if at not in self._table.columns:
             raise Invalid(f"{where} becomes an age at '{at}', but the table has no such column")
         return sql.day(self.layers, self._raw(at), f"{self._table.where}: the column '{at}'")
@@ -307,22 +272,19 @@ class _Plan:
 
     def _without_rare(self, step: Step, value: Value) -> Value:
         """Levels that enough different people have, else NULL or what stands for the rest."""
-        level = sql.text(self.layers, value)
-        person = self._rules.person_of(self._table.columns)
-        whose = self._text(person) if person is not None else None
+        level, person = sql.text(self.layers, value), self._rules.person_of(self._table.columns)
+        name, below = self._lookups.name(), self.layers if value.level else Layers(self._source)
+        counted = level if value.level else sql.text(below, value)
+        whose = sql.text(below, self._raw(person)) if person is not None else None
+        columns = f"{counted.sql} AS level" + ("" if whose is None else f", {whose.sql} AS whose")
+        top = max(counted.level, whose.level if whose else 0)
         how_many = "count(*)" if whose is None else "count(DISTINCT whose)"
-        columns = f"{level.sql} AS level" + ("" if whose is None else f", {whose.sql} AS whose")
-        name = self._table_name()
-        with self._table.explained():
-            self._connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT level FROM ({self.layers.select(columns)}) "
-                f"WHERE level IS NOT NULL GROUP BY level HAVING {how_many} >= {step['fewer_than']}"
-            )
+        having = f"WHERE level IS NOT NULL GROUP BY level HAVING {how_many} >= {step['fewer_than']}"
+        self._lookups.later(lambda: f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT level FROM ({below.select(columns, top)}) {having}")
         common = self.layers.join(name, "level", level, {"level": "text"})[0]
         shown = "NULL" if step["as"] is None else engine.literal(step["as"])
-        return self.layers.add(
-            f"CASE WHEN {level.sql} IS NOT NULL AND {common.sql} IS NULL THEN {shown} ELSE {common.sql} END", "text", common
-        )
+        hidden = f"{level.sql} IS NOT NULL AND {common.sql} IS NULL"
+        return self.layers.add(f"CASE WHEN {hidden} THEN {shown} ELSE {common.sql} END", "text", common)
 
     def _climbed(self, step: Step, value: Value, where: str) -> Value:
         """A level of a CSV hierarchy, in which every value that occurs has to stand."""
@@ -333,15 +295,11 @@ class _Plan:
             )
         labels = found.labels[step["level"]]
         treated = [labels[code] for code in found.codes[step["level"]]]
-        name = self._table_name()
-        pairs: dict[str, Any] = {"value": np.array(found.values, dtype=object), "label": np.array(treated, dtype=object)}
-        self._connection.register("pumasi_batch", pairs)
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT value, label FROM pumasi_batch")
-        self._connection.unregister("pumasi_batch")
+        name = self._lookups.name()
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} (value VARCHAR, label VARCHAR)")
+        put(self._connection, name, found.values, treated)
         clean = sql.text(self.layers, value)
         label = self.layers.join(name, "value", clean, {"label": "text"})[0]
         sentence = f"{where} holds values that its hierarchy {step['by']} does not have; add a line for each"
-        return self.layers.refuse(f"{clean.sql} IS NOT NULL AND {label.sql} IS NULL", sentence, label, clean, shown=clean)
-
-
-_BY_VALUE = {"age": sql.age, "bucket": sql.bucket, "round": sql.rounded, "limit": sql.limited, "generalise": sql.generalised}
+        self.layers.refuse(f"{clean.sql} IS NOT NULL AND {label.sql} IS NULL", sentence, label, clean, shown=clean)
+        return label

@@ -22,7 +22,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
-from pumasi.hub import cases, deletion, governance, papers
+from pumasi.hub import cases, deletion, governance, papers, takeover
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.publisher import Publisher
@@ -62,6 +62,7 @@ class Hub:
     mailbox: Mailbox
     shares: KeyShares
     publisher: Publisher
+    handover: bytes | None = None  # by which this hub came to its log
     started: float = field(default_factory=time.monotonic)
     heard: dict[str, float] = field(default_factory=dict)  # when each party last asked for something
     recovery: Recovery = field(init=False)
@@ -76,13 +77,14 @@ def open_hub(home: Path) -> Hub:
     keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
     log_key = Ed25519PrivateKey.from_private_bytes(unb64((home / "keys" / "log.key").read_text().strip(), 32))
     site = Site(open_db(home / "hub.db"), id=settings.name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
+    refuse_if(takeover.refusal(home, site, log_key))
     sequencer = Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds, policy=settings.policy_text(home))
     mailbox, shares = (
         Mailbox(home / "mailbox.db"),
         KeyShares(open_keyring(settings.custody, home=home, folder=home / "shares", owner=settings.name), site),
     )
     shares.sweep()
-    hub = Hub(settings, site, sequencer, mailbox, shares, Publisher(home / "tlog", sequencer))
+    hub = Hub(settings, site, sequencer, mailbox, shares, Publisher(home / "tlog", sequencer), takeover.shown(home))
     if site.tree.size == 0:
         log_public = b64(log_key.public_key().public_bytes_raw())
         hub.log.record(ev.LogFounded, case=CONSORTIUM, origin=settings.origin, log_key=log_public, key=keys.public, box=keys.box_public)
@@ -228,6 +230,13 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
         if final is None:
             raise NotFound("no checkpoint over these entries has a quorum of cosignatures yet; ask again when more hospitals are up")
         return PlainTextResponse(final)
+
+    @app.get("/handover")
+    def handover() -> Response:
+        """How this hub came to its log, with the signatures of the quorum: for hospitals and people who still know the one before."""
+        if hub.handover is None:
+            raise NotFound("this hub has founded its log itself")
+        return Response(hub.handover, media_type="application/json")
 
     @app.get("/policy")
     def policy() -> Response:

@@ -94,6 +94,34 @@ def reverse(home: Home, case: str, hospital: str) -> None:
 
 
 @app.command()
+def propose(
+    home: Home,
+    mirror: Annotated[Path, typer.Option(help="A copy of the log as files: of /tlog/, or made with `pumasi node mirror`.")],
+) -> None:
+    """Offer to go on with a log whose hub is gone or not trusted any more. HOME is new (`pumasi hub init`), its name and origin too."""
+    from pumasi.hub import takeover as taking
+    from pumasi.ledger.handover import told
+
+    proposal = taking.propose(home, mirror)
+    cosigners = len(taking.cosigners(home))
+    for line in told(proposal, cosigners=cosigners):
+        typer.echo(line)
+    typer.echo(f"Send {home / taking.FILE} to the hospitals; each answers with `pumasi node handover sign`.")
+
+
+@app.command()
+def takeover(home: Home, signatures: Annotated[list[Path], typer.Argument(help="What the hospitals sent back, one file each.")]) -> None:
+    """Put the hospitals' signatures together: with a quorum of them the log is this hub's. Then `pumasi hub serve`."""
+    from pumasi.hub import takeover as taking
+    from pumasi.ledger.handover import Signature, told
+
+    complete = taking.take_over(home, [Signature.parse(path.read_bytes()) for path in signatures])
+    for line in told(complete):
+        typer.echo(line)
+    typer.echo(f"The log is yours. Serve it, and send {home / taking.FILE} to hospitals that did not sign, and to people.")
+
+
+@app.command()
 def backup(
     home: Home,
     to: Annotated[Path, typer.Option(help="A new file, or a folder that gets one named after the time.")],

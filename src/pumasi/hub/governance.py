@@ -65,6 +65,7 @@ def case_view(case: Case) -> dict[str, Any]:
                 "irb": permit.irb,
                 "permit": permit.event.permit if permit.event else None,
                 "smallest_cell": permit.event.smallest_cell if permit.event else None,
+                "hospitals_at_least": permit.event.hospitals_at_least if permit.event else None,
                 "share_destroyed": permit.share_destroyed,
                 "ended": permit.ended,
                 "until": permit.until,

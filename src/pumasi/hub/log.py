@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pumasi.kernel.envelope import sha256
 from pumasi.kernel.errors import NotFound, Refused
+from pumasi.kernel.handover import two_thirds
 from pumasi.ledger import note
 from pumasi.store.document import Document
 from pumasi.store.reading import Fits, anything_fits
@@ -25,11 +26,6 @@ FEW = 200  # checkpoints that are looked at for one that is final
 KEPT = 64  # recent checkpoints that may still gather cosignatures
 
 
-def two_thirds(cosigners: int) -> int:
-    """More than two thirds of so many: two conflicting heads would take more than f of 3f + 1 that sign both. 0 of none."""
-    return 2 * cosigners // 3 + 1 if cosigners else 0
-
-
 class Sequencer:
     """The one writer of the shared log."""
 
@@ -37,7 +33,7 @@ class Sequencer:
         self.site, self.origin = site, origin
         self._policy_text, self._policy = policy, note.Policy.parse(policy) if policy is not None else None
         self._key, self._batch = log_key, batch_seconds
-        self._vkey = note.VKey(origin, note.LOG, log_key.public_key().public_bytes_raw())
+        self.vkey = note.VKey(origin, note.LOG, log_key.public_key().public_bytes_raw())
         self._notes: dict[int, str] = {}
         self._final: set[int] = set()  # sizes whose checkpoint has reached the quorum
         newest = site.checkpoint()
@@ -141,7 +137,9 @@ class Sequencer:
     def cosigners(self, size: int | None = None) -> list[note.VKey]:
         """The key of every member that cosigns, as it counts under a head of this size (None: of the whole log)."""
         world = self.site.world
-        return [note.cosigner_vkey(self.origin, *known) for known in world.cosigners_at(world.entries if size is None else size)]
+        size = world.entries if size is None else size
+        origin = world.log_at(size).origin if world.logs else self.origin
+        return [note.cosigner_vkey(origin, *known) for known in world.cosigners_at(size)]
 
     def quorum(self) -> int:
         """More than two thirds of the cosigners; 0 while there is none, and then nothing is witnessed."""
@@ -167,4 +165,4 @@ class Sequencer:
         """The C2SP tlog-policy that a verifier can pin: the hub's own file, or this log with more than two thirds of its cosigners."""
         if self._policy_text is not None:
             return self._policy_text
-        return note.policy_text(self._vkey, self.cosigners(), quorum=self.quorum())
+        return note.policy_text(self.vkey, self.cosigners(), quorum=self.quorum())

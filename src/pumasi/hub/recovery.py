@@ -14,6 +14,7 @@ import time
 from pumasi.hub.log import Sequencer
 from pumasi.kernel.errors import PumasiError, Refused
 from pumasi.ledger import note
+from pumasi.store.resume import come_back
 from pumasi.store.tail import Tail, take
 
 PATIENCE = 30.0  # seconds to wait for the rest of the hospitals, once a quorum was heard
@@ -46,10 +47,10 @@ class Recovery:
         known = self._site.world.members.get(member)
         if not self.pending or known is None or known.cosigner is None:
             raise Refused("only hospitals that cosign the log give entries back, and only to a hub that was restored")
-        founded = self._site.world.founded
-        assert founded is not None  # a backup of a hub holds at least the first entry
-        before = self._site.tree.size
-        take(self._site, tail, log=note.log_vkey(founded.origin, founded.log_key))
+        before, head = self._site.tree.size, note.parse_checkpoint(tail.checkpoint)
+        known_by = note.head_vkey(self._site.world, head.size)
+        # By the key that this copy knows, or, when the log's key has changed since the backup, by the one that this hub signs with.
+        take(self._site, tail, log=self._log.vkey if any(line.is_by(self._log.vkey) for line in head.lines) else known_by)
         with self._lock:
             if self._site.tree.size > before:
                 log.info("%s gave back %d entries", member, self._site.tree.size - before)
@@ -65,7 +66,7 @@ class Recovery:
             heard = len(cosigning & self._whole)
             if heard < len(cosigning) and (heard < self._log.quorum() or time.monotonic() < self._since + PATIENCE):
                 return
-            self._site.come_back()
+            come_back(self._site)
             self._log.start()
             self.pending = False
             log.info("the log is whole again with %d entries, by the word of %d hospitals", self._site.tree.size, heard)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-# "self": an applicant for membership, known by the key in the event itself.
+# "self": an applicant for membership, or the successor at a handover, known by the key in the event itself.
 Who = Literal[
     "founder",
     "self",
@@ -51,4 +51,6 @@ MAY: dict[str, Who] = {
     "ShareCertified": "coordinator",
     "KeyRotated": "key holder",
     "KeyRevoked": "member",
+    "LogHandedOver": "self",
+    "LogKeyRotated": "coordinator",
 }

@@ -8,7 +8,7 @@ from typing import Any
 from pumasi.kernel import event as ev
 from pumasi.kernel.errors import Refused
 from pumasi.kernel.states import APPLICATION, PERMIT, RELEASE, move
-from pumasi.kernel.world import BoardCase, Case, JobAtHospital, JobCase, Member, PermitCase, Person, World
+from pumasi.kernel.world import BoardCase, Case, JobAtHospital, JobCase, LogKey, Member, PermitCase, Person, World
 
 AIRLOCK_QUORUM = 2  # two people look, findings or no findings
 
@@ -52,7 +52,8 @@ def board_of(world: World, event: Any) -> BoardCase:
 
 
 def _do_founded(world: World, event: ev.LogFounded) -> None:
-    world.founded = event
+    world.founded, world.coordinator = event, event.author
+    world.logs.append(LogKey(1, event.origin, event.log_key))
     world.members[event.author] = Member(event.author, "coordinator", event.key, event.box, None, admitted=True)
     world.keys |= {event.key, event.log_key}
 
@@ -160,6 +161,7 @@ def _do_key_rotated(world: World, event: ev.KeyRotated) -> None:
     party.key, party.box = event.key, event.box
     world.keys.add(event.key)
     if event.cosigner is not None:
+        party.rotated += [party.cosigner] if party.cosigner else []
         _retire_cosigner(world, party, event.cosigner)
         world.keys.add(event.cosigner)
 
@@ -169,7 +171,22 @@ def _do_key_revoked(world: World, event: ev.KeyRevoked) -> None:
     party.key, party.former = "", []
     if isinstance(party, Member):
         _retire_cosigner(world, party, None)
-        party.admitted = False
+        party.admitted, party.rotated = False, []
+
+
+def _do_handed_over(world: World, event: ev.LogHandedOver) -> None:
+    """The successor is the coordinating body; the one before, unless it is the same, speaks no more."""
+    before = world.members[world.coordinator]
+    before.key, before.former, before.admitted = "", [], False
+    world.members[event.author] = Member(event.author, "coordinator", event.key, event.box, None, admitted=True)
+    world.coordinator = event.author
+    world.logs.append(LogKey(world.entries + 1, event.origin, event.log_key))
+    world.keys |= {event.key, event.log_key}
+
+
+def _do_log_key_rotated(world: World, event: ev.LogKeyRotated) -> None:
+    world.logs.append(LogKey(world.entries + 1, world.logs[-1].origin, event.log_key))
+    world.keys.add(event.log_key)
 
 
 EFFECTS: dict[str, Callable[[World, Any], None]] = {
@@ -201,4 +218,6 @@ EFFECTS: dict[str, Callable[[World, Any], None]] = {
     "ShareCertified": _do_permit_moves,
     "KeyRotated": _do_key_rotated,
     "KeyRevoked": _do_key_revoked,
+    "LogHandedOver": _do_handed_over,
+    "LogKeyRotated": _do_log_key_rotated,
 }

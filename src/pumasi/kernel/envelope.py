@@ -22,7 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from pumasi.kernel.errors import Tampered
 
-Kind = Literal["event", "permit", "job", "handshake", "request", "certificate", "share-certificate", "key-rotation"]
+Kind = Literal[
+    "event", "permit", "job", "handshake", "request", "certificate", "share-certificate", "key-rotation", "handover", "log-key-rotation"
+]
 
 
 def canonical(value: Any) -> bytes:
@@ -151,9 +153,9 @@ _ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _WEAK = frozenset({0, 1, _ORDER_8, _PRIME - _ORDER_8, _PRIME - 1, _PRIME, _PRIME + 1})
 
 
-def is_weak(public: bytes) -> bool:
-    """Whether anybody can sign under this Ed25519 key."""
-    return int.from_bytes(public, "little") % 2**255 in _WEAK
+def is_weak(point: bytes) -> bool:
+    """Whether this is a point of small order: under such a key anybody can sign, and no honest signature begins with one."""
+    return int.from_bytes(point, "little") % 2**255 in _WEAK
 
 
 def _header(kind: Kind) -> bytes:
@@ -185,16 +187,21 @@ class Signed:
 
 def possession(body: Any, keys: Keys) -> str:
     """Proof that somebody holds the key that `body` announces: its signature, in base64."""
-    return b64(keys.signing.sign(_message("key-rotation", body)))
+    return detached("key-rotation", body, keys.signing)
 
 
-def possesses(public: str, body: Any, proof: str) -> bool:
+def detached(kind: Kind, body: Any, key: Ed25519PrivateKey) -> str:
+    """A signature that travels without its body, in base64."""
+    return b64(key.sign(_message(kind, body)))
+
+
+def possesses(public: str, body: Any, proof: str, *, kind: Kind = "key-rotation") -> bool:
     """Whether `proof` was made with the key `public`; a key under which anybody can sign proves nothing."""
-    raw = unb64(public, 32)
-    if is_weak(raw):
+    raw, signature = unb64(public, 32), unb64(proof, 64)
+    if is_weak(raw) or is_weak(signature[:32]):
         return False
     try:
-        Ed25519PublicKey.from_public_bytes(raw).verify(unb64(proof, 64), _message("key-rotation", body))
+        Ed25519PublicKey.from_public_bytes(raw).verify(signature, _message(kind, body))
     except InvalidSignature:
         return False
     return True
@@ -210,6 +217,8 @@ def open_signed(kind: Kind, data: bytes) -> Signed:
     public, signature = _public_key(value["key"]), unb64(value["sig"], 64)
     if public is None:
         raise Tampered(f"anybody can sign with the key on this {kind}")
+    if is_weak(signature[:32]):
+        raise Tampered(f"the signature on this {kind} does not hold")
     # the document is canonical, so what is signed stands in it, between the beginning and the two fields behind
     end = len(f',"key":"{value["key"]}","sig":"{value["sig"]}"}}')
     try:

@@ -220,6 +220,39 @@ class KeyRevoked(_Event):
     subject: MemberId | PersonId
 
 
+class HandoverSignature(Model):
+    """One of those that cosign the log wants it to be handed over: its cosigner key's signature on `handover.statement`."""
+
+    member: MemberId
+    key: PublicKey
+    signature: Signature
+
+
+class LogHandedOver(_Event):
+    """The quorum of those that cosign moves the log to a new key and place; the old coordinating body need not agree, or be there."""
+
+    type: Literal["LogHandedOver"] = "LogHandedOver"
+    size: int = Field(ge=1)  # entries that come before this one; what the old key signed beyond them does not count
+    root: Hash
+    replaces: PublicKey  # the log's key until here
+    origin: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,200}$")]
+    log_key: PublicKey
+    key: PublicKey
+    box: PublicKey
+    place: Annotated[str, Field(pattern=r"^https://[A-Za-z0-9.:\[\]-]{1,253}$")]
+    certificate: Hash  # SHA-256 of the TLS certificate there, as DER
+    signatures: list[HandoverSignature] = Field(min_length=1)  # in the order of the members' names
+
+
+class LogKeyRotated(_Event):
+    """The log's next key, by the coordinating body; the present one consents. It signs every head that holds this entry."""
+
+    type: Literal["LogKeyRotated"] = "LogKeyRotated"
+    log_key: PublicKey
+    consent: Signature  # by the present log key
+    proof: Signature  # by the new one
+
+
 class CaseClosed(_Event):
     type: Literal["CaseClosed"] = "CaseClosed"
     events: int = Field(ge=1)  # events of this case before this one
@@ -232,7 +265,7 @@ Event = Annotated[
     | PermitIssued | WorkspaceOpened | JobSubmitted | OutputSealed | JobFailed | Released
     | StudyDone | PermitEnded | WorkspaceDestroyed | KeyShareDestroyed | CaseClosed
     | DeletionPending | ReversalAsked | ReversalAgreed | ShareCertified
-    | KeyRotated | KeyRevoked,
+    | KeyRotated | KeyRevoked | LogHandedOver | LogKeyRotated,
     Field(discriminator="type"),
 ]  # fmt: skip
 _events: TypeAdapter[Event] = TypeAdapter(Event)

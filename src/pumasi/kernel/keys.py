@@ -35,9 +35,25 @@ def rotated(world: World, event: ev.KeyRotated) -> Reasons:
     ]
 
 
+def log_change(event: ev.LogKeyRotated, *, replaces: str) -> dict[str, Any]:
+    """What both keys of the log sign when one replaces the other."""
+    return {"author": event.author, "log_key": event.log_key, "replaces": replaces}
+
+
+def log_key_rotated(world: World, event: ev.LogKeyRotated) -> Reasons:
+    present = world.logs[-1].key
+    said = log_change(event, replaces=present)
+    return [
+        None if event.case == CONSORTIUM else "LogKeyRotated belongs to the consortium's case",
+        "a new key is one that nobody has used" if event.log_key in world.keys else None,
+        None if possesses(present, said, event.consent, kind="log-key-rotation") else "the log's present key has not signed the change",
+        None if possesses(event.log_key, said, event.proof, kind="log-key-rotation") else "the log's new key has not signed the change",
+    ]
+
+
 def revoked(world: World, event: ev.KeyRevoked) -> Reasons:
     person, member = world.people.get(event.subject), world.members.get(event.subject)
-    coordinator = world.founded is not None and event.author == world.founded.author
+    coordinator = event.author == world.coordinator
     own = person is not None and person.member == event.author
     other = member is not None and coordinator and event.subject != event.author
     party: Any = person or member

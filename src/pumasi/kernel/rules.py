@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pumasi.kernel import deletion, keys
+from pumasi.kernel import deletion, handover, keys
 from pumasi.kernel import event as ev
 from pumasi.kernel.actor import MAY
 from pumasi.kernel.codes import MEDICAL, Role
@@ -79,7 +79,7 @@ def _is(world: World, event: Any, who: str) -> bool:
     at_hospital = case is not None and (person.member if person else event.author) in case.permits
     match who:
         case "coordinator":
-            return world.founded is not None and event.author == world.founded.author
+            return bool(event.author == world.coordinator)
         case "member":
             return member is not None and member.admitted
         case "hospital":
@@ -386,4 +386,6 @@ _CHECKS: dict[str, Callable[[World, Any], Reasons]] = {
     "ShareCertified": _destroyed,
     "KeyRotated": keys.rotated,
     "KeyRevoked": keys.revoked,
+    "LogHandedOver": handover.handed_over,
+    "LogKeyRotated": keys.log_key_rotated,
 }

@@ -8,6 +8,15 @@ from pumasi.kernel.codes import Board, Decision, EndReason, FailReason, MemberKi
 from pumasi.kernel.event import CONSORTIUM, ApplicationSubmitted, JobSubmitted, LogFounded, PermitIssued, VoteOpened
 
 
+@dataclass(frozen=True)
+class LogKey:
+    """Under which name and key the log signs its heads over at least `since` entries, until the next."""
+
+    since: int
+    origin: str
+    key: str
+
+
 @dataclass
 class Member:
     id: str
@@ -19,6 +28,7 @@ class Member:
     cosigner_since: int = 0  # the smallest log in which the present cosigner key counts
     former: list[str] = field(default_factory=list)  # keys that this one replaced in turn
     cosigned: list[tuple[str, int, int]] = field(default_factory=list)  # former cosigner keys: key, smallest log, first log no more
+    rotated: list[str] = field(default_factory=list)  # cosigner keys that the present one replaced in turn; none after a revocation
 
 
 @dataclass
@@ -118,6 +128,8 @@ class Case:
 @dataclass
 class World:
     founded: LogFounded | None = None
+    coordinator: str = ""  # who is the coordinating body: the founder, or the last successor
+    logs: list[LogKey] = field(default_factory=list)  # the founding key, and one more after each handover and rotation
     members: dict[str, Member] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
     datasets: dict[str, str] = field(default_factory=dict)
@@ -128,6 +140,10 @@ class World:
     consortium_events: int = 0
     entries: int = 0
     keys: set[str] = field(default_factory=set)  # every key that ever signed something: one key is one party
+
+    def log_at(self, size: int) -> LogKey:
+        """The key that must have signed a head over `size` entries; the log is founded."""
+        return next(log for log in reversed(self.logs) if log.since <= size or log is self.logs[0])
 
     def cosigners_at(self, size: int) -> list[tuple[str, str]]:
         """Every admitted member that cosigns, with the key that counts under a head over `size` entries."""
@@ -176,4 +192,4 @@ class World:
         return [sentence for met, sentence in rule if not met]
 
 
-__all__ = ["CONSORTIUM", "BoardCase", "Case", "JobAtHospital", "JobCase", "Member", "PermitCase", "Person", "World"]
+__all__ = ["CONSORTIUM", "BoardCase", "Case", "JobAtHospital", "JobCase", "LogKey", "Member", "PermitCase", "Person", "World"]

@@ -98,16 +98,17 @@ def _documents(events: list[dict[str, Any]], documents: Mapping[str, Mapping[str
 
 
 def _heads(events: list[dict[str, Any]], tree: Tree, size: int) -> list[dict[str, Any]]:
-    """Every head that a hospital had seen when it issued its permit, with the proof that the log only grew since."""
-    seen = sorted({(event["seen"]["size"], event["seen"]["root"]) for event in events if event["type"] == "PermitIssued"})
+    """Every head that a hospital had seen when it issued its permit or the log was handed over, and the proof that it only grew since."""
+    seen = {(event["seen"]["size"], event["seen"]["root"]) for event in events if event["type"] == "PermitIssued"}
+    seen |= {(event["size"], event["root"]) for event in events if event["type"] == "LogHandedOver"}
     if any(at > size or tree.root(at).hex() != root for at, root in seen):
         raise Tampered("a head that a hospital had seen is not part of this log: it was rewritten")
-    return [{"size": at, "root": root, "proof": [b64(step) for step in tree.consistency_proof(at, size)]} for at, root in seen]
+    return [{"size": at, "root": root, "proof": [b64(step) for step in tree.consistency_proof(at, size)]} for at, root in sorted(seen)]
 
 
 def _with_known_lines(head: Checkpoint, events: list[dict[str, Any]]) -> Checkpoint:
     """The checkpoint with the signatures whose keys the bundle itself introduces; others prove nothing to its reader."""
-    origin, founded = events[0]["origin"], events[0]["log_key"]
+    origin, key = events[0]["origin"], events[0]["log_key"]
     admitted = {event["member"] for event in events if event["type"] == "MemberAdmitted"}
     cosigners: dict[str, str] = {}
     for event in events:
@@ -115,6 +116,8 @@ def _with_known_lines(head: Checkpoint, events: list[dict[str, Any]]) -> Checkpo
             cosigners[event["author"]] = event["cosigner"]
         if event["type"] == "KeyRevoked":
             cosigners.pop(event["subject"], None)
-    known = [log_vkey(origin, founded), *(cosigner_vkey(origin, member, key) for member, key in cosigners.items())]
+        if event["type"] in ("LogHandedOver", "LogKeyRotated"):
+            origin, key = event.get("origin", origin), event["log_key"]
+    known = [log_vkey(origin, key), *(cosigner_vkey(origin, member, key) for member, key in cosigners.items())]
     lines = tuple(line for line in head.lines if any(line.is_by(vkey) for vkey in known))
     return Checkpoint(head.origin, head.size, head.root, lines)

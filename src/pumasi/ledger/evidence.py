@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pumasi.kernel.envelope import b64, canonical, fingerprint, parse_canonical, unb64
+from pumasi.kernel.envelope import b64, canonical, fingerprint, parse_canonical, possesses, unb64
 from pumasi.kernel.errors import Tampered
+from pumasi.kernel.event import Entry, LogHandedOver
+from pumasi.kernel.handover import statement
 from pumasi.ledger import note
 from pumasi.ledger.tree import Tree, verify_consistency
 
 FORMAT = "pumasi evidence v1"
 FIELDS = {"format", "log", "heads", "prefix", "proof"}
+BEYOND = "pumasi evidence v2"  # a head by a log's old key, over more entries than it was handed over with
 
 
 def find(log: note.VKey, mine: str, theirs: str, tree: Tree) -> bytes | None:
@@ -43,9 +46,23 @@ def _write(log: note.VKey, heads: list[str], *, prefix: bytes, proof: list[bytes
     return canonical(value)
 
 
+def beyond(entry: Entry, text: str) -> bytes | None:
+    """Evidence that a log went on under the key that a handover had taken from it; None if this head is not by that key, or not beyond."""
+    event = entry.event
+    assert isinstance(event, LogHandedOver)  # whoever calls it has found it as one
+    try:
+        head = note.parse_checkpoint(text)
+        note.check(head, log=note.log_vkey(head.origin, event.replaces), cosigners=[])
+    except Tampered:
+        return None
+    return canonical({"format": BEYOND, "handover": b64(entry.data), "head": text}) if head.size > event.size else None
+
+
 def check(data: bytes) -> list[str]:
     """What an evidence file proves, in sentences; `Tampered` when it proves nothing."""
     value = parse_canonical(data)
+    if isinstance(value, dict) and value.get("format") == BEYOND:
+        return _check_beyond(value)
     if not isinstance(value, dict) or value.keys() != FIELDS or value["format"] != FORMAT or not _is_well_formed(value):
         raise Tampered("this is not an evidence file, or it was changed")
     log = note.VKey.parse(value["log"])
@@ -62,6 +79,24 @@ def check(data: bytes) -> list[str]:
         f"PROVEN: the log {log.name} has signed {told}: it has told two stories.",
         f"Its key is {fingerprint(b64(log.public))}; compare it with the key you know.",
         "Not proven: which of the two stories is true, or who was meant to read which.",
+    ]
+
+
+def _check_beyond(value: dict[str, Any]) -> list[str]:
+    if value.keys() != {"format", "handover", "head"} or not all(isinstance(text, str) for text in value.values()):
+        raise Tampered("this is not an evidence file, or it was changed")
+    event, head = Entry(unb64(value["handover"])).event, note.parse_checkpoint(value["head"])
+    if not isinstance(event, LogHandedOver) or head.size <= event.size:
+        raise Tampered("the head is not beyond a handover: this is no evidence")
+    note.check(head, log=note.log_vkey(head.origin, event.replaces), cosigners=[])
+    signed = [possesses(item.key, statement(event), item.signature, kind="handover") for item in event.signatures]
+    if not all(signed):
+        raise Tampered("a signature on the handover does not hold: this is no evidence")
+    return [
+        f"PROVEN: the key of the log {head.origin} has signed a head over {head.size} entries, though these keys had handed the log over"
+        f" after {event.size}: {', '.join(f'{item.member} {fingerprint(item.key)}' for item in event.signatures)}.",
+        f"The log's old key is {fingerprint(event.replaces)}, its new one {fingerprint(event.log_key)}; compare them with those you know.",
+        "Not proven: that those were enough of the members that cosigned (the log shows that), or that the head was signed afterwards.",
     ]
 
 

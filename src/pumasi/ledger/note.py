@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pumasi.kernel.envelope import b64, unb64
 from pumasi.kernel.errors import Invalid, Tampered
+from pumasi.kernel.world import World
 from pumasi.ledger.verify import signature_holds  # one acceptance rule for signatures on notes, the reader's
 
 LOG, COSIGNER = 0x01, 0x04  # signature types: Ed25519, timestamped Ed25519 cosignature
@@ -68,6 +69,12 @@ class VKey:
 def log_vkey(origin: str, public: str) -> VKey:
     """The verifier key of a log, from the base64 key that founded it."""
     return VKey(origin, LOG, unb64(public, 32))
+
+
+def head_vkey(world: World, size: int) -> VKey:
+    """The key that must have signed a head over `size` entries of the log that `world` comes from."""
+    log = world.log_at(size)
+    return log_vkey(log.origin, log.key)
 
 
 def cosigner_vkey(origin: str, member: str, public: str) -> VKey:
@@ -280,7 +287,11 @@ class Policy:
         return str(Checkpoint(checkpoint.origin, checkpoint.size, checkpoint.root, tuple(lines)))
 
     def _reached(self, signed: set[VKey]) -> bool:
-        return self.quorum is None or self._has(self.quorum, {name for name, vkey in self.witnesses.items() if vkey in signed})
+        return self.reached({name for name, vkey in self.witnesses.items() if vkey in signed})
+
+    def reached(self, signed: set[str]) -> bool:
+        """Whether the witnesses with these names are the quorum."""
+        return self.quorum is None or self._has(self.quorum, signed)
 
     def _has(self, name: str, signed: set[str]) -> bool:
         if name in self.witnesses:

@@ -117,8 +117,8 @@ WEAK = {0, 1, _ORDER_8, _PRIME - _ORDER_8, _PRIME - 1, _PRIME, _PRIME + 1}
 
 
 def signature_holds(key: bytes, signature: bytes, message: bytes) -> bool:
-    """Ed25519 as OpenSSL checks it (RFC 8032 5.1.7, without the cofactor); a weak key signs nothing."""
-    if int.from_bytes(key, "little") % 2**255 in WEAK:
+    """Ed25519 as OpenSSL checks it (RFC 8032 5.1.7, without the cofactor); a key or an R of small order signs nothing."""
+    if any(int.from_bytes(point, "little") % 2**255 in WEAK for point in (key, signature[:32])):
         return False
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
@@ -206,6 +206,7 @@ TEXT: Shape = text("(?s:.*)")
 CONSORTIUM = "consortium"
 MEMBER, PERSON = name(r"[^@|/\\\x00-\x1f]{1,64}"), name(r"[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}")
 LINE = line(r"(?s:.{1,300})")
+ORIGIN = text(r"[A-Za-z0-9._:/-]{1,200}")
 ID, HASH, KEY = text(r"[0-9a-f]{32}"), text(r"[0-9a-f]{64}"), text(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 DAY, INSTANT = moment(r"[0-9]{4}(-[0-9]{2}){2}"), moment(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z")
 SIGNATURE = text(r"[A-Za-z0-9+/]{85}[AQgw]==")
@@ -271,6 +272,12 @@ EVENTS: dict[str, Fields] = {
     "ShareCertified": {"hospital": MEMBER, "certificate": HASH},
     "KeyRotated": {"key": KEY, "box": KEY, "cosigner": optional(KEY), "proof": SIGNATURE},
     "KeyRevoked": {"subject": lambda value: MEMBER(value) or PERSON(value)},
+    "LogHandedOver": {
+        "size": ONE_UP, "root": HASH, "replaces": KEY, "origin": ORIGIN, "log_key": KEY, "key": KEY, "box": KEY,
+        "place": text(r"https://[A-Za-z0-9.:\[\]-]{1,253}"), "certificate": HASH,
+        "signatures": many(record({"member": MEMBER, "key": KEY, "signature": SIGNATURE}), least=1),
+    },
+    "LogKeyRotated": {"log_key": KEY, "consent": SIGNATURE, "proof": SIGNATURE},
 }  # fmt: skip
 
 APPLICATION: Fields = {
@@ -508,7 +515,7 @@ MAY = {
     "JobFailed": "hospital", "Released": "hospital", "StudyDone": "applicant", "PermitEnded": "steward or hospital",
     "WorkspaceDestroyed": "hospital", "KeyShareDestroyed": "coordinator", "CaseClosed": "coordinator",
     "DeletionPending": "hospital", "ReversalAsked": "steward", "ReversalAgreed": "coordinator", "ShareCertified": "coordinator",
-    "KeyRotated": "key holder", "KeyRevoked": "member",
+    "KeyRotated": "key holder", "KeyRevoked": "member", "LogHandedOver": "self", "LogKeyRotated": "coordinator",
 }  # fmt: skip
 CASE_MOVES = {
     ("submitted", "ApplicationWithdrawn"): "withdrawn", ("submitted", "StudyDone"): "done",
@@ -534,6 +541,7 @@ OUTPUT_MOVES = {
     ("under review", "VoteCommitted"): "under review", ("under review", "VoteOpened"): "under review",
     ("under review", "Released"): "released",
 }  # fmt: skip
+HANDOVER = ("author", "size", "root", "replaces", "origin", "log_key", "key", "box", "place", "certificate")  # what is signed of it
 BOARDS = {
     "drb": ("data review board", 1),
     "irb": ("ethics board", 1),
@@ -567,6 +575,16 @@ class Party:
     cosigner: str | None = None
     admitted: bool = False
     former: list[str] = field(default_factory=list)  # keys that this one replaced in turn
+    cosigned: list[str] = field(default_factory=list)  # cosigner keys that the present one replaced in turn
+
+
+class LogKey(NamedTuple):
+    """Under which name and key the log signs its heads over at least `since` entries, and who wanted it so (at a handover)."""
+
+    since: int
+    origin: str
+    key: str
+    by: list[str]
 
 
 @dataclass
@@ -645,7 +663,8 @@ class History:
         self.state, self.submitted, self.application = "-", dict[str, Any](), dict[str, Any]()
         self.founded, self.members, self.people = dict[str, Any](), dict[str, Party](), dict[str, Party]()
         self.described, self.sides, self.jobs, self.votes = set[str](), dict[str, Side](), dict[str, Job](), set[str]()
-        self.keys = set[str]()
+        self.keys, self.coordinator, self.logs = set[str](), "", list[LogKey]()
+        self.handed = set[tuple[int, str]]()  # size and root of the log at each handover
         self.chains, self.counts = dict[tuple[str, str], tuple[int, str | None, str]](), Counter[str]()
 
     def follow(self, entry: Entry) -> None:
@@ -660,6 +679,7 @@ class History:
         )
         check_signed(entry.signed, "event")
         self.check_author(entry)
+        self.index = entry.index
         getattr(self, f"on_{event['type']}")(event)
         self.chains[chain] = (count + 1, entry.digest, event["at"])
         self.counts[event["case"]] += 1
@@ -682,7 +702,7 @@ class History:
         at_hospital = event["case"] == self.case and home in self.sides
         match who:
             case "coordinator":
-                return bool(name == self.founded["author"])
+                return bool(name == self.coordinator)
             case "member":
                 return member is not None and member.admitted
             case "hospital":
@@ -739,7 +759,8 @@ class History:
 
     def on_LogFounded(self, event: dict[str, Any]) -> None:
         self.introduce(event, self.is_no_person(event), (not self.founded, "the log was founded before"))
-        self.founded = event
+        self.founded, self.coordinator = event, event["author"]
+        self.logs.append(LogKey(1, event["origin"], event["log_key"], []))
         self.members[event["author"]] = Party(event["key"], "coordinator", event["author"], admitted=True)
 
     def on_MemberApplied(self, event: dict[str, Any]) -> None:
@@ -784,20 +805,67 @@ class History:
             (event["key"] != event["cosigner"], "a new key is one that nobody has used"),
         )
         party.former.append(party.key)
+        party.cosigned += [party.cosigner] if event["cosigner"] and party.cosigner else []
         party.key, party.cosigner = event["key"], event["cosigner"] or party.cosigner
 
     def on_KeyRevoked(self, event: dict[str, Any]) -> None:
         subject = event["subject"]
         person, member = self.people.get(subject), self.members.get(subject)
         own = person is not None and person.member == event["author"]
-        other = member is not None and event["author"] == self.founded["author"] != subject
+        other = member is not None and event["author"] == self.coordinator != subject
         party = person or member or Party("nobody's", "", "")
         need(
             self.in_consortium(event),
             (own or other, "a member revokes the keys of its own people, the coordinating body those of other members"),
             (party.key != "", "the key is revoked already"),
         )
-        party.key, party.former, party.cosigner, party.admitted = "", [], None, False
+        party.key, party.former, party.cosigner, party.cosigned, party.admitted = "", [], None, [], False
+
+    def on_LogHandedOver(self, event: dict[str, Any]) -> None:
+        """The quorum of those that cosign moves the log; the successor is the coordinating body from here on."""
+        cosigners = {name: party.cosigner for name, party in self.members.items() if party.admitted and party.cosigner is not None}
+        signed = {item["member"]: item["key"] for item in event["signatures"]}
+        said = canonical({name: event[name] for name in HANDOVER})
+        holds = [
+            signature_holds(unbase64(item["key"], 32), unbase64(item["signature"], 64), b"pumasi/handover/v1\n" + said)
+            for item in event["signatures"]
+        ]
+        self.introduce(
+            event,
+            self.is_no_person(event),
+            (event["author"] == self.coordinator or event["author"] not in self.members, "the successor is a member already"),
+            (event["size"] == self.index, "the handover is about another length of the log than it has here"),
+            (event["replaces"] == self.logs[-1].key, "the handover is from another log key than the present one"),
+            (event["origin"] not in [log.origin for log in self.logs], "a log that is handed over gets a new origin"),
+            (event["log_key"] != event["key"], "a new key is one that nobody has used"),
+            ([item["member"] for item in event["signatures"]] == sorted(signed), "the signatures stand once each, in order"),
+            (
+                all(cosigners.get(name) == key for name, key in signed.items()),
+                "somebody has signed the handover who does not cosign the log",
+            ),
+            (all(holds), "a signature on the handover does not hold"),
+            (len(signed) >= _two_thirds(len(cosigners)), "fewer have signed the handover than it takes"),
+        )
+        before = self.members[self.coordinator]
+        before.key, before.former, before.admitted = "", [], False
+        self.coordinator = event["author"]
+        self.members[self.coordinator] = Party(event["key"], "coordinator", self.coordinator, admitted=True)
+        self.logs.append(LogKey(self.index + 1, event["origin"], event["log_key"], sorted(signed)))
+        self.handed.add((event["size"], event["root"]))
+
+    def on_LogKeyRotated(self, event: dict[str, Any]) -> None:
+        present = self.logs[-1]
+        said = canonical({"author": event["author"], "log_key": event["log_key"], "replaces": present.key})
+        agreed = [
+            signature_holds(unbase64(key, 32), unbase64(signature, 64), b"pumasi/log-key-rotation/v1\n" + said)
+            for key, signature in ((present.key, event["consent"]), (event["log_key"], event["proof"]))
+        ]
+        self.introduce(event, (all(agreed), "the log's present key and its new one have not both signed the change"))
+        self.logs.append(LogKey(self.index + 1, present.origin, event["log_key"], []))
+
+    def log_at(self, size: int) -> LogKey:
+        """The key that must have signed a head over `size` entries."""
+        return next(log for log in reversed(self.logs) if log.since <= size or log is self.logs[0])
 
     def is_new(self, name: str) -> bool:
         """Whether this name may be introduced: nobody has it, or its key was revoked."""
@@ -969,19 +1037,14 @@ class History:
     def on_OutputSealed(self, event: dict[str, Any]) -> None:
         (hospital, side), (job, output) = self.moving(event), self.output_of(event)
         permit, asked = side.permit, job.document
-        both = permit and asked
+        wide = not asked or asked["smallest_cell"] >= side.issued["smallest_cell"]
+        covered = not (permit and asked) or all(_may_ask(question, permit) for question in asked["questions"])
         need(
             job.not_failed(),
             (all(other.digest in ("", event["output"]) for other in job.at.values()), "the hospitals of one job seal one output"),
             (not permit or set(job.at) <= set(permit["hospitals"]), f"the permit of {hospital} does not foresee all hospitals of the job"),
-            (
-                not asked or asked["smallest_cell"] >= side.issued["smallest_cell"],
-                f"the permit of {hospital} asks for larger cells than the job",
-            ),
-            (
-                not both or all(_may_ask(question, permit) for question in asked["questions"]),
-                f"the permit of {hospital} does not cover a question of the job",
-            ),
+            (wide, f"the permit of {hospital} asks for larger cells than the job"),
+            (covered, f"the permit of {hospital} does not cover a question of the job"),
         )
         output.state, output.digest, output.findings = "under review", event["output"], event["findings"]
         output.board = Board(event["output"], 2, unanimous=True)
@@ -1055,13 +1118,8 @@ class History:
         hospital, side = self.side_of(event)
         key = self.members[event["author"]].key
         certificate = self.open_signed(event["certificate"], "share-certificate", SHARE_CERTIFICATE, key)
-        need(
-            self.is_about(certificate, hospital),
-            (
-                not certificate or certificate["failures"] == certificate["attempts"],
-                "after the destruction the key share could still be used",
-            ),
-        )
+        gone = not certificate or certificate["failures"] == certificate["attempts"]
+        need(self.is_about(certificate, hospital), (gone, "after the destruction the key share could still be used"))
         side.share_certificate = certificate
 
     def on_WorkspaceDestroyed(self, event: dict[str, Any]) -> None:
@@ -1138,6 +1196,11 @@ class History:
         return dict(body)
 
 
+def _two_thirds(count: int) -> int:
+    """More than two thirds of `count`: two such sets share an honest one, while at most f of 3f + 1 are not."""
+    return 2 * count // 3 + 1
+
+
 def _moment(instant: str) -> datetime:
     return datetime.strptime(instant, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
@@ -1192,7 +1255,7 @@ class Verified:
     history: History
     head: Checkpoint
     entries: list[Entry]
-    cosigners: list[NoteKey]
+    cosigners: dict[NoteKey, str]  # those that signed the head, and which member each is
     log: NoteKey
 
 
@@ -1218,14 +1281,19 @@ def verify(data: bytes, *, may_be_open: bool = False, may_be_erased: bool = Fals
         ),
     )
     _check_heads(bundle["heads"], history, head)
-    log = NoteKey(history.founded["origin"], LOG, base64.b64decode(history.founded["log_key"]))
-    members = [
-        NoteKey(f"{log.name}/{quote(name, safe='')}", COSIGNER, base64.b64decode(member.cosigner))
+    present = history.log_at(head.size)
+    log = NoteKey(present.origin, LOG, base64.b64decode(present.key))
+    members = {
+        _cosigner(log.name, name, member.cosigner): name
         for name, member in history.members.items()
         if member.admitted and member.cosigner is not None
-    ]
-    signed = check_checkpoint(head, log, members)
-    return Verified(history, head, entries, [key for key in members if key in signed], log)
+    }
+    signed = check_checkpoint(head, log, [*members])
+    return Verified(history, head, entries, {key: name for key, name in members.items() if key in signed}, log)
+
+
+def _cosigner(origin: str, member: str, key: str) -> NoteKey:
+    return NoteKey(f"{origin}/{quote(member, safe='')}", COSIGNER, base64.b64decode(key))
 
 
 def _read_entries(items: list[dict[str, Any]], head: Checkpoint) -> list[Entry]:
@@ -1251,7 +1319,13 @@ def _read_entries(items: list[dict[str, Any]], head: Checkpoint) -> list[Entry]:
 
 def _check_heads(heads: list[dict[str, Any]], history: History, head: Checkpoint) -> None:
     seen = {(side.issued["seen"]["size"], side.issued["seen"]["root"]) for side in history.sides.values() if side.issued}
-    need(([(item["size"], item["root"]) for item in heads] == sorted(seen), "the heads shown are not those that the permits name"))
+    seen |= history.handed
+    need(
+        (
+            [(item["size"], item["root"]) for item in heads] == sorted(seen),
+            "the heads shown are not those that the permits name" + (", and the handovers" if history.handed else ""),
+        )
+    )
     for item in heads:
         proof = [unbase64(step, 32) for step in item["proof"]]
         part = consistent(item["size"], head.size, proof, bytes.fromhex(item["root"]), head.root)
@@ -1259,13 +1333,35 @@ def _check_heads(heads: list[dict[str, Any]], history: History, head: Checkpoint
 
 
 def policy_refusals(policy: Policy, verified: Verified) -> list[str]:
-    """Why the reader's own policy does not accept the checkpoint; empty means it does."""
-    pinned = verified.log in policy.logs
-    reached = policy.reached(policy.quorum[0], set(verified.cosigners))
+    """Why the reader's own policy does not accept the checkpoint; empty means it does.
+
+    A key that the policy pins stands for those that replaced it in the log: a cosigner's by rotation, the log's by rotation or by a
+    handover whose signatures reach the policy's own quorum (those who are no members cannot sign one: their cosignature counts there).
+    """
+    logs = [log for log in verified.history.logs if log.since <= verified.head.size]
+    pins = [at for at, log in enumerate(logs) if NoteKey(log.origin, LOG, base64.b64decode(log.key)) in policy.logs]
+    signed = _stood_for(verified, verified.cosigners.values())
+    outside = {key for key, name in verified.cosigners.items() if not name}
+    wanted = [_stood_for(verified, log.by) for log in logs[(pins or [0])[-1] + 1 :] if log.by]
     return [
-        *([] if pinned else ["the log's key is not the one that the policy pins"]),
-        *([] if reached else ["the cosignatures do not reach the quorum of the policy"]),
+        *([] if pins else ["the log's key is not the one that the policy pins"]),
+        *([] if policy.reached(policy.quorum[0], signed | outside) else ["the cosignatures do not reach the quorum of the policy"]),
+        *(
+            "the signatures on a handover of the log do not reach the quorum of the policy"
+            for by in wanted
+            if not policy.reached(policy.quorum[0], by | outside)
+        ),
     ]
+
+
+def _stood_for(verified: Verified, members: Iterable[str]) -> set[NoteKey]:
+    """Every key under which a policy may have named these members: the present and those it replaced, under each of the log's names."""
+    found = set()
+    for name in members:
+        party = verified.history.members.get(name)
+        for key in [*party.cosigned, party.cosigner] if party and party.cosigner else []:
+            found |= {_cosigner(log.origin, name, key) for log in verified.history.logs}
+    return found
 
 
 def report(verified: Verified, *, pinned: bool) -> list[str]:
@@ -1288,6 +1384,7 @@ def report(verified: Verified, *, pinned: bool) -> list[str]:
         lines += [f"- {hospital}: {sentence}" for sentence in _of_hospital(side)]
     if any(side.issued for side in history.sides.values()):
         lines.append("- The heads of the log that the hospitals saw when they issued their permits are part of this log.")
+    lines += [f"- {sentence}" for sentence in _of_log(history)]
     names = ", ".join(key.name for key in verified.cosigners)
     lines += [
         f"- {len(verified.cosigners)} cosignature{'s' * (len(verified.cosigners) != 1)} on the head" + (f": {names}" if names else ""),
@@ -1309,6 +1406,18 @@ def report(verified: Verified, *, pinned: bool) -> list[str]:
         lines += ["- That the keys are the right ones: without a policy they are the bundle's own.", "", *_fingerprints(history)]
         lines += ["", "KEYS NOT PINNED (consistent, not authentic)"]
     return lines
+
+
+def _of_log(history: History) -> Iterable[str]:
+    """How the log's key changed."""
+    for log in history.logs[1:]:
+        if log.by:
+            yield (
+                f"After entry {log.since - 2} the log was handed over to the name {log.origin} and a new key, by {len(log.by)} of those"
+                f" that cosigned it: {', '.join(log.by)}."
+            )
+        else:
+            yield f"From entry {log.since - 1} on the log signs with a new key; the one before consented."
 
 
 def _of_hospital(side: Side) -> Iterable[str]:
@@ -1340,8 +1449,8 @@ def _of_hospital(side: Side) -> Iterable[str]:
 
 
 def _fingerprints(history: History) -> list[str]:
-    keys = {"the log": history.founded["log_key"]}
-    keys |= {name: history.members[name].key for name in (history.founded["author"], *history.sides)}
+    keys = {"the log": history.logs[-1].key}
+    keys |= {name: history.members[name].key for name in (history.coordinator, *history.sides)}
     keys |= {f"{name} (cosigner)": member.cosigner for name, member in history.members.items() if member.admitted and member.cosigner}
     keys[history.submitted["author"]] = history.people[history.submitted["author"]].key
     return ["Key fingerprints:", *(f"  {fingerprint(key)}  {name}" for name, key in keys.items())]

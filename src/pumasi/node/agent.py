@@ -27,13 +27,13 @@ from pumasi.node.comeback import Comeback
 from pumasi.node.courier import News
 from pumasi.node.deletion import Deletion
 from pumasi.node.gossip import Gossip
+from pumasi.node.handover import Crossing
 from pumasi.node.jobs.desk import JobDesk
 from pumasi.node.outgoing import SignedEvent
+from pumasi.node.papers import DOCUMENT, Papers
 from pumasi.node.workspace.keeper import Keeper
 from pumasi.store.tail import tail_of
 
-# Which field of an event commits to a document that the other parties need.
-DOCUMENT = {"PermitIssued": "permit", "WorkspaceOpened": "manifest", "WorkspaceDestroyed": "certificate", "DatasetDescribed": "dataset"}
 PAUSE = 0.2
 GOSSIP_PAUSE = 5.0
 TROUBLE_PAUSE = 2.0
@@ -54,11 +54,19 @@ class Agent:
     def __post_init__(self) -> None:
         self.keeper = Keeper(self.node)
         self.comeback = Comeback(self.node)
+        self.papers = Papers(self.node)
+        self.crossing = Crossing(self.node, self._crossed)
         self.desk = JobDesk(self.node, self.keeper, self.stop)
         self.deletion = Deletion(self.node, self.keeper, self.desk, self.comeback)
         newest = self.node.site.checkpoint()
         self._seen = note.parse_checkpoint(newest).size if newest else 0
         self._awaited = self.node.site.last_logged()
+
+    def _crossed(self) -> None:
+        """The log goes on elsewhere: what was told to the old hub was told to nobody."""
+        newest = self.node.site.checkpoint()
+        self._seen = note.parse_checkpoint(newest).size if newest else 0
+        self._told, self._awaited = 0, self.node.site.last_logged()
 
     def run(self) -> None:
         """Follow the log in one thread, act in this one."""
@@ -66,16 +74,19 @@ class Agent:
         follower.start()
         keeping = threading.Thread(target=self.node.site.keep_snapshots, args=(self.stop,), daemon=True, name="snapshots")
         keeping.start()
-        gossip = Gossip(self.node)
-        threading.Thread(target=self._forever, args=(lambda: self._compare(gossip), 0.0), daemon=True, name="gossip").start()
+        for name, step in (("gossip", Gossip(self.node).step), ("papers", self.papers.keep)):
+            threading.Thread(target=self._forever, args=(self._now_and_then(step), 0.0), daemon=True, name=name).start()
         self._forever(self.act, PAUSE)
         keeping.join(timeout=5)
         follower.join(timeout=0.5)  # it may be waiting for news for long, and may be cut off anywhere
 
-    def _compare(self, gossip: Gossip) -> None:
-        self.stop.wait(GOSSIP_PAUSE)
-        if not self.stop.is_set() and not self.comeback.pending:  # what it had shown before its backup is still there to be read
-            gossip.step()
+    def _now_and_then(self, step: Callable[[], None]) -> Callable[[], None]:
+        def once() -> None:
+            self.stop.wait(GOSSIP_PAUSE)
+            if not self.stop.is_set() and not self.comeback.pending:  # what it had shown before its backup is still there to be read
+                step()
+
+        return once
 
     def _forever(self, step: Callable[[], None], pause: float) -> None:
         while not self.stop.is_set():
@@ -101,6 +112,8 @@ class Agent:
     def follow(self) -> None:
         """Fetch what is new, replay it, check the head against the own copy, cosign it."""
         site = self.node.site
+        if self.crossing.step():
+            return  # between two logs it follows neither
         news = self.node.courier.news(site.tree.size, seen=self._told)
         for data, reasons in zip(news.entries, site.extend(news.entries, in_order=True), strict=False):
             if reasons:
@@ -133,10 +146,8 @@ class Agent:
         site, checkpoint = self.node.site, note.parse_checkpoint(text)
         if checkpoint.size > site.tree.size:
             return
-        founded = site.world.founded
-        assert founded is not None  # the first entry of every log
-        note.check(checkpoint, log=note.log_vkey(founded.origin, founded.log_key), cosigners=[])
-        if checkpoint.origin != founded.origin or checkpoint.root != site.tree.root(checkpoint.size):
+        self._check_signed(checkpoint, text)
+        if checkpoint.root != site.tree.root(checkpoint.size):
             site.note(f"evidence|{checkpoint.size}", text.encode())
             raise Tampered("the hub signed a head that is not the history it sent; the checkpoint is kept as evidence and not cosigned")
         if checkpoint.size <= self._told:
@@ -144,11 +155,21 @@ class Agent:
         if checkpoint.size > self._seen:  # saved before the signature goes out: this node never vouches for what it could forget
             site.save_checkpoint(checkpoint.size, text)
             self._seen = checkpoint.size
+        if self.crossing.waiting:
+            return  # a handover was signed here in between: this node vouches for nothing of the old log any more
         own = (self.node.settings.name, b64(self.node.cosigner.public_key().public_bytes_raw()))
-        name = note.cosigner_name(founded.origin, self.node.settings.name)
+        name = note.cosigner_name(checkpoint.origin, self.node.settings.name)
         if own in site.world.cosigners_at(checkpoint.size) and all(line.name != name for line in checkpoint.lines):
             self.node.courier.cosign(checkpoint.size, note.cosign(text, name, key=self.node.cosigner, time=int(time.time())))
         self._told = checkpoint.size
+
+    def _check_signed(self, checkpoint: note.Checkpoint, text: str) -> None:
+        """That the key signed it whose turn it is at this size; one by a key that was replaced is kept."""
+        try:
+            note.check(checkpoint, log=note.head_vkey(self.node.site.world, checkpoint.size), cosigners=[])
+        except Tampered:
+            self.node.site.note(f"evidence|{checkpoint.size}", text.encode())
+            raise
 
     # --- acting on it ---
 
@@ -158,6 +179,7 @@ class Agent:
         if self.comeback.pending:
             return  # it may have signed more than its backup knows
         self.end_permits()
+        self.papers.send_again()
         self.send_recorded()
         if self._awaited and self.node.site.index_of(self._awaited) is None:
             return  # the own copy lags behind: what is due is about to change

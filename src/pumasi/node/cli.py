@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pumasi.store.site import Site
 
 app = typer.Typer(no_args_is_help=True, help="One hospital's node: sources, workspaces, sandbox, airlock.")
+handover_app = typer.Typer(no_args_is_help=True, help="The log moves to another hub: a person of the hospital decides.")
+app.add_typer(handover_app, name="handover")
 Home = Annotated[Path, typer.Option(help="The node's own folder.")]
 
 
@@ -225,6 +227,71 @@ def check(home: Home) -> None:
 
     keys = Keys.from_text((home / "keys" / "node.key").read_text())
     for line in check_log(home / "node.db", id=load(home).name, keys=keys, snapshot=home / "snapshot"):
+        typer.echo(line)
+
+
+@app.command()
+def mirror(home: Home, to: Annotated[Path, typer.Option(help="A folder: new, or an older mirror, which grows.")]) -> None:
+    """Write this node's copy of the log as static files (C2SP tlog-tiles), up to the newest head that it has checked."""
+    from pumasi.kernel.errors import Invalid
+    from pumasi.node.app import open_node
+    from pumasi.store.tiles import write_copy
+
+    node = open_node(home)
+    checkpoint = node.site.checkpoint()
+    if checkpoint is None:
+        raise Invalid(f"{home} knows no head of the log yet; serve it first")
+    head = write_copy(to, node.site.entries, checkpoint)
+    node.close()
+    typer.echo(f"{head.size} entries of {head.origin} in {to}.")
+
+
+@handover_app.command("sign")
+def handover_sign(
+    home: Home,
+    proposal: Annotated[Path, typer.Argument(help="handover.json from the successor.")],
+    to: Annotated[Path, typer.Option(help="Where your signature goes; send it back.")],
+    yes: Annotated[bool, typer.Option("--yes", help="You have read it and compared the fingerprints; do not ask.")] = False,
+) -> None:
+    """Want the log to go on as the proposal says. From then on this node follows nothing of the old hub, and the new one when it can."""
+    from pumasi.ledger.handover import Handover, told
+    from pumasi.node import handover
+    from pumasi.node.app import open_node
+
+    read = Handover.parse(proposal.read_bytes())
+    for line in told(read):
+        typer.echo(line)
+    if not yes:
+        typer.confirm("Compare the fingerprints with the successor over another channel. Sign?", abort=True)
+    node = open_node(home)
+    to.write_bytes(handover.sign(node, read).data)
+    node.close()
+    typer.echo(f"Signed by {node.settings.name}: {to}. Send it to the successor.")
+
+
+@handover_app.command("withdraw")
+def handover_withdraw(home: Home) -> None:
+    """Follow the old hub again, because the handover will not come to be."""
+    from pumasi.node import handover
+    from pumasi.node.app import open_node
+
+    node = open_node(home)
+    handover.withdraw(node)
+    node.close()
+    typer.echo("Withdrawn. Whoever holds your signature may still use it; if a quorum has signed, this node follows what it has signed.")
+
+
+@handover_app.command("follow")
+def handover_follow(home: Home, file: Annotated[Path, typer.Argument(help="handover.json, complete, from the successor.")]) -> None:
+    """Follow a handover that the quorum has signed, without having signed it. A node that is serving does it at once."""
+    from pumasi.ledger.handover import Handover, told
+    from pumasi.node import handover
+    from pumasi.node.app import open_node
+
+    read, node = Handover.parse(file.read_bytes()), open_node(home)
+    handover.bring(node, read)
+    node.close()
+    for line in told(read):
         typer.echo(line)
 
 

@@ -15,6 +15,7 @@ from pumasi.ledger import note
 from pumasi.node.app import Node
 from pumasi.node.gossip import Gossip
 from pumasi.node.workspace.cipher import FILE
+from pumasi.store.resume import come_back
 from pumasi.store.site import CAME_BACK
 
 log = logging.getLogger("pumasi.node.comeback")
@@ -35,8 +36,7 @@ class Comeback:
     def step(self, checkpoint: str) -> bool:
         """Whether the node may sign, now that its copy holds everything the hub has sent. `Tampered` when a known head does not fit."""
         site = self._node.site
-        founded = site.world.founded
-        if self._mark is None or founded is None:
+        if self._mark is None or not site.world.logs:
             return self._mark is None
         shown = self._node.courier.heads()
         peers = [member.id for member in site.world.members.values() if member.admitted and member.cosigner and member.id != site.id]
@@ -46,18 +46,18 @@ class Comeback:
             return False
         mirrored = [text for _, text in Gossip(self._node).mirrored()]
         known = [text for text in (self._mark.checkpoint, checkpoint, *shown.values(), *mirrored) if text is not None]
-        if not all(self._reaches(text, note.log_vkey(founded.origin, founded.log_key)) for text in known):
+        if not all(self._reaches(text) for text in known):
             return False
-        site.come_back()
+        come_back(site)
         log.warning("restored from the backup of %s and caught up at %d entries; signing again", self._mark.made_at, site.tree.size)
         self._mark, self._came_back = None, True
         return True
 
-    def _reaches(self, text: str, key: note.VKey) -> bool:
+    def _reaches(self, text: str) -> bool:
         """Whether the own copy is an extension of this head."""
         head = note.parse_checkpoint(text)
         try:
-            note.check(head, log=key, cosigners=[])
+            note.check(head, log=note.head_vkey(self._node.site.world, head.size), cosigners=[])
         except Tampered:
             return True  # not signed by the log: it says nothing
         tree = self._node.site.tree

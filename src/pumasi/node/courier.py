@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pumasi.channel import Channel
 from pumasi.kernel.envelope import Keys, b64, unb64
-from pumasi.kernel.errors import NotFound
+from pumasi.kernel.errors import NotFound, Unreachable
 from pumasi.node.outgoing import Release, SealedShare, SignedEvent
 from pumasi.store.document import Document
 from pumasi.store.tail import Tail
@@ -36,11 +36,16 @@ def _only(kind: type, thing: object) -> None:
 
 class Courier:
     def __init__(self, hub: str, certificate: Path, *, hospital: str, keys: Keys) -> None:
-        self._hospital = hospital
+        self._hospital, self._keys = hospital, keys
         self._channel = Channel(hub, certificate, author=hospital, keys=keys, patience=30.0)
 
     def close(self) -> None:
         self._channel.close()
+
+    def move(self, hub: str, certificate: Path) -> None:
+        """Speak to another hub from now on: the log was handed over. Whoever waits for the old one is told that it does not answer."""
+        old, self._channel = self._channel, Channel(hub, certificate, author=self._hospital, keys=self._keys, patience=30.0)
+        old.close()
 
     # --- outwards ---
 
@@ -51,6 +56,11 @@ class Courier:
             self._channel.put(f"/documents/{event.document.commitment}", event.document.data)
         answer = self._channel.post("/events", b64(event.data).encode("ascii")).json()
         return [str(reason) for reason in answer[0]["reasons"]]
+
+    def send_paper(self, document: Document) -> None:
+        """Give a hub that took the log over a document that the log commits to, and that its author cannot send any more."""
+        _only(Document, document)
+        self._channel.put(f"/documents/{document.commitment}", document.data)
 
     def send_share(self, share: SealedShare) -> None:
         _only(SealedShare, share)
@@ -84,6 +94,16 @@ class Courier:
         """The head of the log that each hospital says it was shown."""
         found: dict[str, str] = self._channel.get("/gossip").json()
         return found
+
+    def handover(self, place: str, certificate: Path) -> bytes | None:
+        """The handover that the hub at another place shows; None while nobody answers there, or has none."""
+        channel = Channel(place, certificate, author=self._hospital, keys=self._keys, patience=0.0)
+        try:
+            return channel.get("/handover").content
+        except (NotFound, Unreachable):
+            return None
+        finally:
+            channel.close()
 
     def messages(self, job: str, label: str, *, sender: str | None = None, wait: float = LONG_POLL) -> dict[str, bytes]:
         """What has arrived under this label, by sender; waits until all (or the one) have sent."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pumasi.kernel.envelope import sha256
 from pumasi.kernel.errors import Tampered
+from pumasi.kernel.event import Entry, LogHandedOver
 from pumasi.ledger import evidence, note
 from pumasi.node.app import Node
 
@@ -35,23 +36,39 @@ class Gossip:
 
     def compare(self, where: str, mine: str, theirs: str) -> Path | None:
         """Where evidence was written, if these two heads are two stories."""
-        site = self._node.site
-        founded = site.world.founded
-        if founded is None or theirs in self._compared:
+        site, world = self._node.site, self._node.site.world
+        if not world.logs or theirs in self._compared:
             return None
         try:
-            found = evidence.find(note.log_vkey(founded.origin, founded.log_key), mine, theirs, site.tree)
+            size = note.parse_checkpoint(theirs).size
+            # Two heads are two stories of one key, so the own one is the newest by the key of theirs.
+            later = next((log.since for log in world.logs[1:] if log.since > size), None)
+            mine = mine if later is None else site.checkpoint(most=later - 1) or mine
+            found = evidence.find(note.head_vkey(world, size), mine, theirs, site.tree)
         except Tampered as error:
+            found = self.beyond(theirs)
+            if found is not None:
+                return self.keep(found, theirs, f"{where} holds a head by the log's old key, beyond its handover")
             log.warning("the head shown by %s proves nothing: %s", where, error)
             return None
         if found is None:
             return None  # one story so far; a head that is ahead of the own copy is compared again later
+        return self.keep(found, theirs, f"the hub has told two stories: {where} was shown another history")
+
+    def beyond(self, text: str) -> bytes | None:
+        """Evidence that the log went on under a key that a handover had taken from it."""
+        site = self._node.site
+        entries = [Entry(site.entries(log.since - 1, log.since)[0]) for log in site.world.logs[1:]]
+        files = [evidence.beyond(entry, text) for entry in entries if isinstance(entry.event, LogHandedOver)]
+        return next((file for file in files if file is not None), None)
+
+    def keep(self, found: bytes, theirs: str, what: str) -> Path:
         self._compared.add(theirs)
         folder = self._node.home / "evidence"
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{sha256(found)[:16]}.json"
         path.write_bytes(found)
-        log.error("the hub has told two stories: %s was shown another history. Evidence: %s (`pumasi ledger evidence FILE`)", where, path)
+        log.error("%s. Evidence: %s (`pumasi ledger evidence FILE`)", what, path)
         return path
 
     def mirrored(self) -> list[tuple[str, str]]:

@@ -26,10 +26,10 @@ def check(database: Path, *, id: str, keys: Keys, snapshot: Path) -> Iterator[st
         for index, digest, data in db.execute(select(entries.c.index, entries.c.digest, entries.c.data).order_by(entries.c.index)):
             if sha256(data) != digest:
                 raise Tampered(f"entry {index} on this disk does not have the digest that it is found by")
-    text, founded = site.checkpoint(), site.world.founded
-    if text is not None and founded is not None:
+    text = site.checkpoint()
+    if text is not None and site.world.logs:
         head = note.parse_checkpoint(text)
-        note.check(head, log=note.log_vkey(founded.origin, founded.log_key), cosigners=[])
+        note.check(head, log=note.head_vkey(site.world, head.size), cosigners=[])
         yield f"the newest checkpoint here, over {head.size} entries, is signed by the log and fits; root {head.root.hex()}"
     found = Snapshots(snapshot, keys).load()
     if found is not None:

@@ -25,6 +25,7 @@ from pumasi.kernel.errors import NotFound, Refused, Tampered
 from pumasi.kernel.event import Entry
 from pumasi.kernel.model import Instant, Model
 from pumasi.kernel.world import Case, World
+from pumasi.ledger.handover import check_root
 from pumasi.ledger.note import parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
 from pumasi.store.db import checkpoints, closed, documents, entries, entries_of, indexes_of, notes, outbox, read_note, reader
@@ -105,7 +106,12 @@ class Site:
         self._keep_closed(ended)
         newest = self.checkpoint()
         head = parse_checkpoint(newest) if newest else None
-        if head is not None and head.size <= self.tree.size and self.tree.root(head.size) != head.root:
+        if head is not None and head.size > self.tree.size:
+            raise Tampered(
+                f"{self.id} keeps a checkpoint over {head.size} entries and only {self.tree.size} of them: entries were lost;"
+                " restore the newest backup, which the others complete"
+            )
+        if head is not None and self.tree.root(head.size) != head.root:
             raise Tampered(f"the newest checkpoint that {self.id} keeps is not over the entries that it keeps")
 
     def _keep_closed(self, ended: list[tuple[str, Case]]) -> None:
@@ -191,21 +197,12 @@ class Site:
         value = self.noted(RESTORED)
         return Mark.read(parse_canonical(value)) if value is not None else None
 
-    def come_back(self) -> None:
-        """Take up again what this party had signed after its backup was made, and sign from now on. The own copy must have caught up."""
-        mark = self.mark()
-        if mark is None:
-            return
-        own = [entry for entry in map(Entry, self.entries(mark.size)) if entry.event.author == self.id]
-        with self.engine.begin() as db:
-            for entry in own:
-                event = entry.event
-                known = db.execute(update(outbox).where(outbox.c.digest == entry.digest).values(state="logged")).rowcount
-                if not known:
-                    row = {"case": event.case, "author": self.id, "seq": event.seq, "digest": entry.digest, "data": entry.data}
-                    db.execute(insert(outbox).values(**row, state="logged"))
-            db.execute(delete(notes).where(notes.c.key == CAME_BACK))
-            db.execute(update(notes).where(notes.c.key == RESTORED).values(key=CAME_BACK))
+    def think_again(self) -> None:
+        """Compute everything anew from what is on the disk."""
+        with self.changed:
+            self._load()
+            self._caught_up = 0
+            self.changed.notify_all()
 
     # --- the shared log ---
 
@@ -256,6 +253,7 @@ class Site:
 
     def _fold(self, entry: Entry) -> list[tuple[str, Case]]:
         """Let an entry follow; the case that it closed, if it did, which is the caller's to keep."""
+        check_root(entry.event, self.tree)
         rules.apply(self.world, entry)
         self.tree.append(leaf_hash(entry.data))
         return [(entry.event.case, self.world.retire(entry.event.case))] if entry.event.type == "CaseClosed" else []
@@ -330,13 +328,14 @@ class Site:
         with self.changed:
             self.changed.notify_all()
 
-    def checkpoint(self, size: int | None = None) -> str | None:
-        """The note over this size, or the newest."""
+    def checkpoint(self, size: int | None = None, *, most: int | None = None) -> str | None:
+        """The note over this size, or the newest (over at most so many entries)."""
         with self._reader.connect() as db:
             query = select(checkpoints.c.note)
-            return db.execute(
-                query.where(checkpoints.c.size == size) if size is not None else query.order_by(checkpoints.c.size.desc()).limit(1)
-            ).scalar()
+            if size is not None:
+                return db.execute(query.where(checkpoints.c.size == size)).scalar()
+            query = query if most is None else query.where(checkpoints.c.size <= most)
+            return db.execute(query.order_by(checkpoints.c.size.desc()).limit(1)).scalar()
 
     def checkpoint_sizes(self, least: int, most: int) -> list[int]:
         """The sizes of the `most` oldest checkpoints over at least `least` entries."""

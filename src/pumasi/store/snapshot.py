@@ -27,7 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from pumasi.kernel.envelope import Keys
 from pumasi.kernel.errors import Tampered
 from pumasi.kernel.event import LogFounded
-from pumasi.kernel.world import Case, Member, Person, World
+from pumasi.kernel.world import Case, LogKey, Member, Person, World
 from pumasi.ledger.tree import HASH, Tree
 from pumasi.store.custody import sync_folder
 
@@ -39,6 +39,8 @@ class _Kept:
     """A `World` as JSON can hold it: the pairs that key its chains become rows."""
 
     founded: LogFounded | None
+    coordinator: str
+    logs: list[LogKey]
     members: dict[str, Member]
     people: dict[str, Person]
     datasets: dict[str, str]

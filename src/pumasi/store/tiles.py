@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pumasi.kernel.errors import Invalid, Refused, Tampered
@@ -189,6 +189,22 @@ def verify_copy(folder: Path) -> Checkpoint:
         wrong.append("the entries do not lead to the root in the checkpoint")
     if wrong:
         raise Tampered(*wrong)
+    return head
+
+
+def copied(folder: Path, size: int) -> Iterator[list[bytes]]:
+    """The first `size` entries of a copy, a bundle at a time; `Tampered` where one is missing or damaged. Nothing is written."""
+    for index in range(-(-size // WIDTH)):
+        yield _bundle(folder, Tile(ENTRIES, index, min(WIDTH, size - index * WIDTH)))
+
+
+def write_copy(folder: Path, entries: Callable[[int, int], Sequence[bytes]], checkpoint: str) -> Checkpoint:
+    """Write a log up to a checkpoint as files, or add what a copy lacks; `entries` gives those from one index to another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store, head = TileStore(folder), parse_checkpoint(checkpoint)
+    while store.size < head.size:
+        store.append(entries(store.size, min(head.size, store.size + 16 * WIDTH)))
+    store.publish(checkpoint)
     return head
 
 

@@ -35,7 +35,7 @@ def find(text: str, *, depth: int = DEEPEST) -> list[Span]:
                 spans.append(Span(*place, Kind.IMAGE, 0.9, f"a picture or file as {layer.how}"))
                 continue
             for inner in find(layer.text, depth=depth - 1):
-                spans.append(Span(*place, inner.kind, round(inner.confidence * 0.97, 2), f"{inner.why}, inside {layer.how}"))
+                spans.append(Span(*place, inner.kind, inner.confidence, f"{inner.why}, inside {layer.how}"))
     return merged(spans)
 
 

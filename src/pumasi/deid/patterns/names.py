@@ -41,7 +41,7 @@ def syllables(place: str, tier: str) -> frozenset[str]:
 
 _BEFORE = (
     "환자명|환자성명|환자이름|환자|보호자|수진자|수검자|대상자|성명|이름|성함|피보험자|예금주|담당의사|담당의|주치의|집도의|판독의|의뢰의|의사|교수|"
-    "전공의|전문의|간호사|약사|배우자|남편|아내|부인|와이프|큰아들|작은아들|아들|큰딸|작은딸|딸|모친|부친|어머니|아버지|엄마|아빠|모|부|형|누나|오빠|언니|"
+    "전공의|전문의|간호사|약사|배우자|남편|아내|부인|와이프|큰아들|작은아들|아들|큰딸|작은딸|딸|모친|부친|어머니|아버지|엄마|아빠|(?<![가-힣])[모부형처자]|누나|오빠|언니|"
     "동생|자녀|며느리|사위|조카|이모|고모|삼촌|할머니|할아버지|친구|작성자|검사자|입력자|서명|신청인|신청자|대리인|방문자|담당자|담당|산모|아기|동거인|간병인|시모"
 )
 _AFTER = (
@@ -160,7 +160,7 @@ def pair(first: str, second: str) -> float:
         return min(best, 0.3)
     for a, b in ((one, two), (two, one)):
         if a in given and b in family:
-            best = max(best, (0.85, 0.5)[ordinary])
+            best = max(best, (0.85, 0.62)[ordinary])
         elif a not in plain and ((a in given and b not in plain) or b in words("neighbour-surnames")):
             best = max(best, 0.5)
         elif b in family and b not in plain and a not in plain:

@@ -24,6 +24,8 @@ _LOOKALIKE = re.compile(r"(?<![0-9A-Za-z])[0-9OoQIl|](?:[-. ]?[0-9OoQIl|]){8,15}
 _SPOKEN = re.compile(r"[공영일이삼사오육륙칠팔구0-9](?:[-. ,에]{0,2}[공영일이삼사오육륙칠팔구0-9]){7,18}")
 _SPOKEN_DIGITS = str.maketrans("공영일이삼사오육륙칠팔구", "001234566789")
 _LOOKALIKE_DIGITS = str.maketrans("OoQIl|", "000111")
+_FRACTIONS = re.compile(r"(?<![0-9.])[0-9]+\.[0-9]+(?![0-9.])")
+_MEMBER = re.compile(r"[^\s,;]+")
 _FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 
 _MOBILE = ("010", "011", "016", "017", "018", "019")
@@ -50,6 +52,7 @@ _AREAS = (
 )
 _LINES = tuple(f"050{digit}" for digit in range(10))
 _REPRESENTATIVE = re.compile(r"15(?:22|33|44|51|55|66|77|88|99)|16(?:00|11|33|44|60|61|66|68|70|88)|18(?:00|11|33|55|77|99)")
+_WRITTEN = frozenset({(6, 7), (3, 4, 4), (4, 4, 4, 4)})
 _ACCOUNTS = frozenset(
     {
         *[(3, 2, 6), (3, 3, 6), (3, 2, 7), (3, 4, 6), (4, 3, 6), (6, 2, 6), (3, 6, 5), (3, 2, 4, 3), (3, 6, 2, 3), (4, 2, 6), (4, 2, 7)],
@@ -65,7 +68,8 @@ def find(text: str) -> Iterator[Span]:
         return
     for run in _RUN.finditer(text):
         if run.end() - run.start() >= 6:
-            yield from _in_run(text, run.start(), run.end())
+            for start, end in _pieces(text, run.start(), run.end()):
+                yield from _in_run(text, start, end)
     for masked in _MASKED_RRN.finditer(text):
         if any(born(masked[1] + century) for century in "13"):
             yield Span(masked.start(), masked.end(), Kind.RRN, 0.9, "the visible half of a registration number")
@@ -75,6 +79,14 @@ def find(text: str) -> Iterator[Span]:
 def _dotted_rrn(text: str) -> bool:
     digits = text.replace(".", "")
     return text.find(".") == 6 and len(digits) == 13 and digits.isdigit() and born(digits) is not None and rrn_check(digits)
+
+
+def _pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """A run as it is; a list of decimal fractions (a curve, a panel of results) as its members that are none."""
+    if len(_FRACTIONS.findall(text, start, end)) < 2:
+        return [(start, end)]
+    members = [(one.start(), one.end()) for one in _MEMBER.finditer(text, start, end)]
+    return [(first, last) for first, last in members if not _FLOAT.fullmatch(text[first:last])]
 
 
 def _in_run(text: str, start: int, end: int) -> Iterator[Span]:
@@ -135,7 +147,8 @@ class Shape:
         if self.decimal:
             return
         for kind, confidence, why in self._kinds():
-            lowered = confidence * (0.6 if self.inside else 1) * (0.5 if self.listed else 1)
+            listed = (0.6 if self.sizes in _WRITTEN else 0.25) if self.listed else 1
+            lowered = confidence * (0.6 if self.inside else 1) * listed
             if lowered >= 0.1:
                 yield Span(self.start, self.end, kind, round(lowered, 2), why)
 

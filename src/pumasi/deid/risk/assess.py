@@ -69,6 +69,7 @@ def assess(
     population_table: Table | None = None,
     distances: Mapping[str, Distance] | None = None,
     largest: int | None = None,
+    threshold: float = 0.2,
 ) -> Assessment:
     """Measure a table. `population` is the number of people that its rows were drawn from, one row each; `population_table` holds them.
 
@@ -97,7 +98,7 @@ def assess(
         uniqueness=unique,
         presence=beside,
         uniques=suda.special_uniques(found, largest=largest, fraction=fraction, effort=None if largest else suda.EFFORT),
-        effects=effects.effects(found),
+        effects=effects.effects(found, threshold),
         found=found,
     )
 

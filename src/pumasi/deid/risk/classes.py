@@ -70,6 +70,15 @@ class Contingency:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """Every combination of levels of all columns asked for, quasi and sensitive, and how many rows have it."""
+
+    columns: tuple[Column, ...]
+    codes: tuple[NDArray[Any], ...]
+    rows: Ints
+
+
+@dataclass(frozen=True)
 class Classes:
     """The table as its equivalence classes: `codes` (classes x columns) numbers the level of each class in each quasi column."""
 
@@ -77,6 +86,7 @@ class Classes:
     codes: tuple[NDArray[Any], ...]
     sizes: Ints
     sensitive: tuple[Contingency, ...]
+    joint: Joint
 
     @property
     def rows(self) -> int:
@@ -118,8 +128,9 @@ def classes(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()
         columns = [_column(table.connection, found, place, one) for place, one in enumerate(names)]
         labels = [_labels(table.connection, found, place) for place in range(len(quasi), len(names))]
         coded, rows = _codes(table.connection, found, columns)
+    joint = Joint(tuple(columns), tuple(coded), rows)
     if not sensitive:
-        return Classes(tuple(columns), tuple(coded), rows, ())
+        return Classes(joint.columns, joint.codes, rows, (), joint)
     cls, number = grouped(coded[: len(quasi)])
     first = np.zeros(number, dtype=np.int64)
     first[cls] = np.arange(len(cls))
@@ -128,7 +139,7 @@ def classes(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()
         _contingency(column, label, cls, code, rows)
         for column, label, code in zip(columns[len(quasi) :], labels, coded[len(quasi) :], strict=True)
     ]
-    return Classes(tuple(columns[: len(quasi)]), tuple(code[first] for code in coded[: len(quasi)]), sizes, tuple(cells))
+    return Classes(tuple(columns[: len(quasi)]), tuple(code[first] for code in coded[: len(quasi)]), sizes, tuple(cells), joint)
 
 
 def check(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()) -> None:
@@ -213,7 +224,9 @@ def _codes(connection: duckdb.DuckDBPyConnection, found: str, columns: Sequence[
     finally:
         for kind in made:
             connection.execute(f"DROP TYPE {kind}")
-    return [np.asarray(got[f"c{place}"]) for place in range(len(columns))], np.asarray(got["n"], dtype=np.int64)
+    coded = [np.asarray(got[f"c{place}"]) for place in range(len(columns))]
+    order = np.argsort(grouped(coded)[0])  # the database's order differs from run to run, and with it the last digit of a sum
+    return [code[order] for code in coded], np.asarray(got["n"], dtype=np.int64)[order]
 
 
 _WIDTHS = (("UTINYINT", 1 << 8), ("USMALLINT", 1 << 16), ("UINTEGER", 1 << 32))

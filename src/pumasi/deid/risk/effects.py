@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pumasi.deid.risk.classes import Classes, Column, Floats, Ints
+from pumasi.deid.risk.measures import above
 
 BANDS = 10
 RARE = 0.05
@@ -16,9 +17,10 @@ EFFORT = 100_000_000
 
 @dataclass(frozen=True)
 class Step:
-    """The table after one change to one column: rows alone in their class, the smallest class, classes / rows, levels left, and the share
-    of the column's entropy (in nats, of its levels in the table) that the change gives up."""
+    """The table after one change to one column: rows whose 1/f is above the threshold, rows alone in their class, the smallest class,
+    classes / rows, levels left, and the share of the column's entropy that the change gives up."""
 
+    above: int
     uniques: int
     k: int
     average_risk: float
@@ -35,28 +37,28 @@ class Effect:
     coarser: Step
 
 
-def effects(found: Classes) -> tuple[Effect, ...] | None:
+def effects(found: Classes, threshold: float) -> tuple[Effect, ...] | None:
     """The effect of each quasi column, in their order; None where there are too many classes to work it out in reasonable time."""
     if len(found.sizes) * len(found.codes) ** 2 > EFFORT:
         return None
-    return tuple(_effect(found, place) for place in range(len(found.codes)))
+    return tuple(_effect(found, place, threshold) for place in range(len(found.codes)))
 
 
-def _effect(found: Classes, place: int) -> Effect:
+def _effect(found: Classes, place: int, threshold: float) -> Effect:
     column = found.columns[place]
     others = [code for other, code in enumerate(found.codes) if other != place]
     fewer = coarser(column)
     merged = fewer[found.codes[place]]
-    gone = _step(found.merged(others), levels=1, lost=1.0)
+    gone = _step(found.merged(others), threshold, levels=1, lost=1.0)
     banded = np.bincount(fewer, weights=column.rows)
     before = entropy(column.share)
     lost = 1 - entropy(banded / banded.sum()) / before if before else 0.0
-    less = _step(found.merged([*others, merged]), levels=len(banded), lost=max(float(lost), 0.0))
+    less = _step(found.merged([*others, merged]), threshold, levels=len(banded), lost=max(float(lost), 0.0))
     return Effect(column.name, column.kind, column.levels, gone, less)
 
 
-def _step(sizes: Ints, *, levels: int, lost: float) -> Step:
-    return Step(int(np.count_nonzero(sizes == 1)), int(sizes.min()), len(sizes) / int(sizes.sum()), levels, lost)
+def _step(sizes: Ints, threshold: float, *, levels: int, lost: float) -> Step:
+    return Step(above(sizes, threshold), int(np.count_nonzero(sizes == 1)), int(sizes.min()), len(sizes) / int(sizes.sum()), levels, lost)
 
 
 def coarser(column: Column, bands: int = BANDS) -> Ints:

@@ -61,9 +61,14 @@ def reidentification(sizes: Ints, *, journalist: float | None = None, marketer: 
         prosecutor=1 / k,
         journalist=1 / k if journalist is None else journalist,
         marketer=count / rows if marketer is None else marketer,
-        above=tuple((limit, int(sizes[sizes * limit < 1].sum())) for limit in THRESHOLDS),
+        above=tuple((limit, above(sizes, limit)) for limit in THRESHOLDS),
         bands=tuple((edge, int(number)) for edge, number in zip(BANDS, band, strict=True)),
     )
+
+
+def above(sizes: Ints, threshold: float) -> int:
+    """The rows whose 1/f is above the threshold."""
+    return int(sizes[sizes * threshold < 1].sum())
 
 
 def expected_risk(sizes: Ints, fraction: float) -> Floats:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
-from scipy.special import digamma, gammaln
-from scipy.stats import hypergeom
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import betaln, digamma, gammaln
 
 from pumasi.deid.risk.classes import Floats, Ints
 from pumasi.kernel.errors import Invalid
@@ -83,12 +83,11 @@ def _pitman_fit(size: Floats, often: Floats, rows: float, classes: float) -> tup
         return float(gain - (digamma(theta + rows) - digamma(theta + 1)))
 
     def best_theta(alpha: float) -> float:
-        low, high = 1e-9, 1e12
-        if score(low, alpha) <= 0:
-            return low
-        if score(high, alpha) >= 0:
-            return high
-        return float(np.exp(brentq(lambda log: score(float(np.exp(log)), alpha), np.log(low), np.log(high), xtol=1e-12)))
+        low, high = -20.0, float(np.log(rows) * 2 + 7)  # of ln theta; the score is above 0, then below, and ends below as classes < rows
+        for _ in range(64):
+            middle = (low + high) / 2
+            low, high = (middle, high) if score(float(np.exp(middle)), alpha) > 0 else (low, middle)
+        return float(np.exp(low))
 
     def loss(alpha: float) -> float:
         theta = best_theta(alpha)
@@ -108,9 +107,23 @@ def zayatz(size: Ints, often: Ints, population: int) -> float:
     sample uniques / sampling fraction (L. Zayatz 1991, Estimation of the percent of unique population elements on a microdata file using
     the sample, US Census Bureau SRD 91/08)."""
     rows = int((size * often).sum())
-    drawn_once = often / often.sum() * hypergeom.pmf(1, population, size, rows)
+    drawn_once = often / often.sum() * _once(size, rows, population)
     uniques = float(often[size == 1].sum())
     return float(uniques * drawn_once[size == 1].sum() / drawn_once.sum() * population / rows)
+
+
+def _once(size: Ints, rows: int, population: int) -> Floats:
+    """The hypergeometric probability that a class of each size is in the sample once (scipy's takes time in the size of the population)."""
+    others = population - size
+    chance = np.zeros(len(size))
+    can = others >= rows - 1
+    chance[can] = size[can] * rows / population * np.exp(_log_choose(others[can], rows - 1) - _log_choose(population - 1, rows - 1))
+    return chance
+
+
+def _log_choose(of: Ints | int, some: int) -> Floats:
+    chosen: Floats = -np.log1p(of) - betaln(np.subtract(of, some) + 1.0, some + 1.0)
+    return chosen
 
 
 def snb(size: Ints, often: Ints, population: int) -> float | None:
@@ -157,16 +170,21 @@ def _snb_fit(beta: float, classes: float, p: float, ones: float, twos: float) ->
     """
     r = (1 - p) * (1 - beta)
 
-    def excess(alpha: float) -> float:
-        return float(classes * p * (beta / (1 - r)) ** alpha * (1 + alpha * r / (1 - r)) - ones)
+    def many(alpha: Floats) -> NDArray[np.bool_]:
+        expected = classes * p * np.exp(alpha * np.log(beta / (1 - r))) * (1 + alpha * r / (1 - r))
+        more: NDArray[np.bool_] = expected > ones
+        return more
 
-    over = classes * p * (beta / (1 - r)) ** _ALPHAS * (1 + _ALPHAS * r / (1 - r)) > ones
-    falls = np.flatnonzero(over[:-1] & ~over[1:])
-    if len(falls) == 0:
-        return None
-    place = int(falls[-1])
-    alpha = float(brentq(excess, float(_ALPHAS[place]), float(_ALPHAS[place + 1]), xtol=1e-14))
-    expected = classes * p**2 / 2 * alpha * (1 - beta) * beta**alpha * (2 - (1 - alpha) * r) / (1 - r) ** (alpha + 2)
+    alphas = _ALPHAS
+    for _ in range(8):  # each time the step in which the classes of one become too few is cut into finer ones
+        over = many(alphas)
+        falls = np.flatnonzero(over[:-1] & ~over[1:])
+        if len(falls) == 0:
+            return None
+        alphas = np.geomspace(alphas[falls[-1]], alphas[falls[-1] + 1], 97)
+    alpha = float(alphas[0])
+    expected = classes * p**2 / 2 * alpha * (1 - beta) * (2 - (1 - alpha) * r)
+    expected *= np.exp(alpha * np.log(beta) - (alpha + 2) * np.log(1 - r))
     return _Fit(beta, alpha, float(expected - twos))
 
 

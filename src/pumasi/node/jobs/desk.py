@@ -102,7 +102,11 @@ class JobDesk:
                 remembered=remembered.before(self._node.site, document),
                 hospitals_at_least=permit.hospitals_at_least,
             )
-            sealed = run.run()
+            try:
+                sealed = run.run()
+            except BaseException:
+                remembered.keep(self._node.site, document, run.opened)
+                raise
         hold(
             self._node.site,
             HeldOutput(case, id, sorted(document.permits), sealed.data, sealed.release_share, sealed.findings, sealed.known),

@@ -14,7 +14,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -183,6 +183,7 @@ class Run:
         reasons = self._compare(f"q{number}m", question)
         if reasons:
             return {**head, "rounds": 0, "refused": reasons}
+        self._asked[number] = self._definition(question, people)
         method = KINDS[asked["kind"]]
         state: dict[str, Any] = method.start(question, self._terms)
         for count in range(1, MOST_ROUNDS + 1):
@@ -196,7 +197,7 @@ class Run:
             state = self._agree_on(label, method.advance(total, question, state, self._terms))
             if state["step"] == "done":
                 outcome = {"refused": state["refused"]} if state.get("refused") else state["result"]
-                return {**head, "rounds": count, **self._told(number, question, outcome, people)}
+                return {**head, "rounds": count, **self._told(number, question, outcome)}
         return {**head, "rounds": MOST_ROUNDS, "refused": ["the analysis did not end within the rounds a job may take"]}
 
     def _judge(self, method: Method, total: list[float], *, question: dict[str, Any], state: dict[str, Any]) -> list[str]:
@@ -208,28 +209,36 @@ class Run:
         before = [set(one.columns) for one in self.remembered if one.case == self.job.case and one.question["table"] == table]
         return set().union(*asked, *before)
 
-    def _told(self, number: int, question: dict[str, Any], outcome: dict[str, Any], people: int) -> dict[str, Any]:
-        """The outcome of a question, remembered from now on. Edges that the data chose are compared before they are told."""
-        if "refused" in outcome:
+    def _told(self, number: int, question: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
+        """The outcome of a question. Edges that the data chose are compared before they are told, and remembered."""
+        if "edges" not in outcome or "edges" in question:
             return outcome
-        found = question | ({"edges": outcome["edges"]} if "edges" in outcome else {})
-        if "edges" in outcome and "edges" not in question and (reasons := self._compare(f"q{number}e", found)):
+        found = question | {"edges": outcome["edges"]}
+        if reasons := self._compare(f"q{number}e", found, but=number):
             return {"refused": reasons}
-        agreed = self.tables[question["table"]]
-        columns = {name: agreed.columns[name] for name in question["column_kinds"]}
-        plain = {key: value for key, value in found.items() if key != "here"}
-        self._asked[number] = Earlier(self.job.case, plain, columns, agreed.person, people, question["hospitals"])
+        self._asked[number] = self._definition(found, self._asked[number].people)
         return outcome
 
-    def _compare(self, label: str, question: dict[str, Any]) -> list[str]:
+    def _definition(self, question: dict[str, Any], people: int) -> Earlier:
+        agreed = self.tables[question["table"]]
+        columns = {name: agreed.columns[name] for name in question["column_kinds"]}
+        plain = {key: value for key, value in question.items() if key != "here"}
+        return Earlier(self.job.case, plain, columns, agreed.person, people, question["hospitals"])
+
+    @property
+    def opened(self) -> list[Earlier]:
+        """The questions of which sums were opened, as they stand when the job stops."""
+        return list(self._asked.values())
+
+    def _compare(self, label: str, question: dict[str, Any], *, but: int | None = None) -> list[str]:
         """Why the question may not be answered next to what was answered before; one round over the hospitals."""
         before = [
             one
-            for one in (*self.remembered, *self._asked.values())
+            for one in (*self.remembered, *(asked for number, asked in self._asked.items() if number != but))
             if one.question["table"] == question["table"] and one.person == self.tables[question["table"]].person
         ]
         reasons = [reason for one in before for reason in self._other_hospitals(question, one)]
-        before = [one for one in before if sorted(one.hospitals) == question["hospitals"]]
+        before = [one for one in before if one.answered and sorted(one.hospitals) == question["hospitals"]]
         if any(not memory.is_comparable(question, one.question) for one in before):
             reasons.append(memory.TOO_MANY)
         if not before and not reasons:
@@ -239,7 +248,8 @@ class Run:
         def mine() -> list[float]:
             if reasons:
                 raise Refused(*dict.fromkeys(reasons))
-            return [value for one, _ in about for value in self.half.compare(question, one)]
+            here = {"here": self.party.hospital}
+            return [value for one, _ in about for value in self.half.compare(question, replace(one, question=one.question | here))]
 
         def judge(total: list[float]) -> list[str]:
             found, at = [], 0
@@ -252,7 +262,7 @@ class Run:
 
     def _other_hospitals(self, question: dict[str, Any], one: Earlier) -> list[str]:
         apart = set(one.hospitals) ^ set(question["hospitals"])
-        if not 0 < len(apart) < self.hospitals_at_least or memory.is_about(one.question) != memory.is_about(question):
+        if not 0 < len(apart) < self.hospitals_at_least or not memory.is_the_same(question, one.question):
             return []
         return [memory.OTHER_HOSPITALS.format(one.question["name"])]
 

@@ -158,7 +158,7 @@ class Keeper:
         gone = vault.destroy(self._node.workspace(case), self._node.custody.custodian(case), held=site.count_notes(outputs))
         self.make_unusable(case)
         site.forget(outputs)
-        remembered.forget_failed(site, case, found)
+        remembered.close(site, case, found)
         purged = [
             {"what": "workspace", "removed": gone.objects, "residual": gone.residual},
             {"what": "scratch", "removed": gone.scratch, "residual": gone.residual},

@@ -10,7 +10,7 @@ const MAY = {
   JobFailed: "hospital", Released: "hospital", StudyDone: "applicant", PermitEnded: "steward or hospital",
   WorkspaceDestroyed: "hospital", KeyShareDestroyed: "coordinator", CaseClosed: "coordinator",
   DeletionPending: "hospital", ReversalAsked: "steward", ReversalAgreed: "coordinator", ShareCertified: "coordinator",
-  KeyRotated: "key holder", KeyRevoked: "member",
+  KeyRotated: "key holder", KeyRevoked: "member", LogHandedOver: "self", LogKeyRotated: "coordinator",
 };
 /* State -> the events that are possible in it. */
 const CASE_MOVES = {
@@ -34,6 +34,7 @@ const OUTPUT_MOVES = {
   running: { OutputSealed: "under review", JobFailed: "failed" },
   "under review": { JobFailed: "failed", VoteCommitted: "under review", VoteOpened: "under review", Released: "released" },
 };
+const HANDOVER = ["author", "size", "root", "replaces", "origin", "log_key", "key", "box", "place", "certificate"]; // what is signed of it
 const BOARDS = {
   drb: ["data review board", 1],
   irb: ["ethics board", 1],
@@ -43,6 +44,11 @@ const BOARDS = {
 
 function isPossible(moves, state, type) {
   return has(moves, state) && has(moves[state], type);
+}
+
+/** More than two thirds of `count`: two such sets share an honest one, while at most f of 3f + 1 are not. */
+function quorumOf(count) {
+  return Math.floor(2 * count / 3) + 1;
 }
 
 function isSubset(some, all) {
@@ -111,9 +117,10 @@ class CaseHistory {
     Object.assign(this, { members: new Map(), people: new Map(), described: new Set(), sides: new Map(), jobs: new Map() });
     Object.assign(this, { mayBeErased, erased: new Map() }); // commitment -> kind
     Object.assign(this, { votes: new Set(), keys: new Set(), chains: new Map(), counts: new Map() });
+    Object.assign(this, { coordinator: "", logs: [], handed: [] }); // since which size which name and key sign, and by whom it was wanted
   }
 
-  async follow({ event, signed, digest }) {
+  async follow({ index, event, signed, digest }) {
     const chain = `${event.case} ${event.author}`;
     const last = this.chains.get(chain) ?? { count: 0, digest: null, at: "" };
     need(
@@ -125,6 +132,7 @@ class CaseHistory {
     );
     await checkSigned(signed, "event");
     this.checkAuthor(event, signed);
+    this.index = index;
     await this[`on${event.type}`](event);
     this.chains.set(chain, { count: last.count + 1, digest, at: event.at });
     this.counts.set(event.case, this.countOf(event.case) + 1);
@@ -153,7 +161,7 @@ class CaseHistory {
     const atHospital = event.case === this.case && this.sides.has(home);
     switch (who) {
       case "coordinator":
-        return name === this.founded.author;
+        return name === this.coordinator;
       case "member":
         return this.members.get(name)?.admitted === true;
       case "hospital":
@@ -216,7 +224,8 @@ class CaseHistory {
 
   onLogFounded(event) {
     this.introduce(event, this.isNoPerson(event), [this.founded === null, say`the log was founded before`]);
-    this.founded = event;
+    Object.assign(this, { founded: event, coordinator: event.author });
+    this.logs.push({ since: 1, origin: event.origin, key: event.log_key, by: [] });
     this.members.set(event.author, { key: event.key, kind: "coordinator", cosigner: null, admitted: true });
   }
 
@@ -263,19 +272,63 @@ class CaseHistory {
       [cosigner === null || this.members.has(author), say`only a member cosigns the log`],
       [key !== cosigner, say`a new key is one that nobody has used`],
     );
-    Object.assign(party, { key, former: [...(party.former ?? []), party.key], cosigner: cosigner ?? party.cosigner });
+    const cosigned = [...(party.cosigned ?? []), ...(cosigner !== null && party.cosigner ? [party.cosigner] : [])];
+    Object.assign(party, { key, former: [...(party.former ?? []), party.key], cosigner: cosigner ?? party.cosigner, cosigned });
   }
 
   onKeyRevoked(event) {
     const { subject, author } = event, person = this.people.get(subject), member = this.members.get(subject);
-    const own = person?.member === author, other = member !== undefined && author === this.founded.author && author !== subject;
+    const own = person?.member === author, other = member !== undefined && author === this.coordinator && author !== subject;
     const party = person ?? member;
     need(
       this.inConsortium(event),
       [own || other, say`a member revokes the keys of its own people, the coordinating body those of other members`],
       [party?.key !== "", say`the key is revoked already`],
     );
-    Object.assign(party, { key: "", former: [], cosigner: null, admitted: false });
+    Object.assign(party, { key: "", former: [], cosigner: null, cosigned: [], admitted: false });
+  }
+
+  /** The quorum of those that cosign moves the log; the successor is the coordinating body from here on. */
+  async onLogHandedOver(event) {
+    const cosigning = [...this.members].filter(([, { admitted, cosigner }]) => admitted && cosigner !== null);
+    const cosigners = new Map(cosigning.map(([name, { cosigner }]) => [name, cosigner]));
+    const signers = event.signatures.map(({ member }) => member), ordered = [...new Set(signers)].sort(byCodePoint);
+    const said = joined(utf8("pumasi/handover/v1\n"), canonical(Object.fromEntries(HANDOVER.map((name) => [name, event[name]]))));
+    const check = ({ key, signature }) => signatureHolds(unbase64(key, 32), unbase64(signature, 64), said);
+    const holds = await Promise.all(event.signatures.map(check));
+    this.introduce(
+      event,
+      this.isNoPerson(event),
+      [event.author === this.coordinator || !this.members.has(event.author), say`the successor is a member already`],
+      [event.size === this.index, say`the handover is about another length of the log than it has here`],
+      [event.replaces === this.logs.at(-1).key, say`the handover is from another log key than the present one`],
+      [!this.logs.some(({ origin }) => origin === event.origin), say`a log that is handed over gets a new origin`],
+      [event.log_key !== event.key, say`a new key is one that nobody has used`],
+      [sameItems(signers, ordered), say`the signatures stand once each, in order`],
+      [event.signatures.every(({ member, key }) => cosigners.get(member) === key),
+        say`somebody has signed the handover who does not cosign the log`],
+      [holds.every((one) => one), say`a signature on the handover does not hold`],
+      [ordered.length >= quorumOf(cosigners.size), say`fewer have signed the handover than it takes`],
+    );
+    Object.assign(this.members.get(this.coordinator), { key: "", former: [], admitted: false });
+    this.coordinator = event.author;
+    this.members.set(event.author, { key: event.key, kind: "coordinator", cosigner: null, admitted: true });
+    this.logs.push({ since: this.index + 1, origin: event.origin, key: event.log_key, by: signers });
+    this.handed.push({ size: event.size, root: event.root });
+  }
+
+  async onLogKeyRotated(event) {
+    const present = this.logs.at(-1), { author, log_key } = event;
+    const said = joined(utf8("pumasi/log-key-rotation/v1\n"), canonical({ author, log_key, replaces: present.key }));
+    const agreed = await Promise.all([[present.key, event.consent], [log_key, event.proof]].map(([key, signature]) =>
+      signatureHolds(unbase64(key, 32), unbase64(signature, 64), said)));
+    this.introduce(event, [agreed.every((one) => one), say`the log's present key and its new one have not both signed the change`]);
+    this.logs.push({ since: this.index + 1, origin: present.origin, key: log_key, by: [] });
+  }
+
+  /** The key that must have signed a head over `size` entries. */
+  logAt(size) {
+    return this.logs.findLast(({ since }) => BigInt(since) <= size) ?? this.logs[0];
   }
 
   /** Whether this name may be introduced: nobody has it, or its key was revoked. */

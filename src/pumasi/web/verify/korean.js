@@ -64,6 +64,10 @@ const KOREAN = {
     "병원들이 허가를 발급할 때 본 원장의 머리는 이 원장의 일부입니다.",
   "The log's key is the one that the policy pins, and the cosignatures reach its quorum.":
     "원장의 키는 신뢰 정책이 정한 키이고, 공동서명은 정책의 정족수를 채웁니다.",
+  "From entry {0} on the log signs with a new key; the one before consented.":
+    "항목 {0}부터 원장은 새 키로 서명합니다. 앞의 키가 동의했습니다.",
+  "After entry {0} the log was handed over to the name {1} and a new key, by {2} of those that cosigned it: {3}.":
+    "항목 {0} 뒤에 원장이 {1}(이)라는 이름과 새 키로 넘어갔습니다. 공동서명하던 기관 {2}곳이 서명했습니다: {3}.",
   "0 cosignatures on the head": "머리에 공동서명 0건",
   "1 cosignature on the head: {0}": "머리에 공동서명 1건: {0}",
   "{0} cosignatures on the head: {1}": "머리에 공동서명 {0}건: {1}",
@@ -152,6 +156,7 @@ const KOREAN = {
   "it has the form of no known event": "알려진 어떤 사건의 형식도 아닙니다",
   "it does not stand in the log at this place: it was changed or moved": "원장의 이 자리에 있지 않습니다: 바뀌었거나 옮겨졌습니다",
   "it is not in ascending order": "오름차순이 아닙니다",
+  "the heads shown are not those that the permits name, and the handovers": "제시된 원장의 머리가 허가와 인계에 적힌 것과 다릅니다",
   "the heads shown are not those that the permits name": "제시된 원장의 머리가 허가에 적힌 것과 다릅니다",
   "the log was rewritten: the head of size {0} that a hospital saw is not part of it":
     "원장이 다시 쓰였습니다: 병원이 본 크기 {0}의 머리가 이 원장의 일부가 아닙니다",
@@ -162,6 +167,7 @@ const KOREAN = {
   "the signature of '{0}' on the checkpoint does not hold": "체크포인트에 있는 ‘{0}’의 서명이 맞지 않습니다",
   "the checkpoint is not signed with the key of the log": "체크포인트가 원장의 키로 서명되지 않았습니다",
   "the log's key is not the one that the policy pins": "원장의 키가 신뢰 정책이 정한 키가 아닙니다",
+  "the signatures on a handover of the log do not reach the quorum of the policy": "원장 인계에 대한 서명이 신뢰 정책의 정족수에 미치지 못합니다",
   "the cosignatures do not reach the quorum of the policy": "공동서명이 신뢰 정책의 정족수에 미치지 못합니다",
   "line {0} of the policy: {1}": "정책의 {0}번째 줄: {1}",
   "the policy does not end with a newline; it may have been cut off": "정책이 줄바꿈으로 끝나지 않습니다. 잘렸을 수 있습니다",
@@ -202,6 +208,15 @@ const KOREAN = {
   "this is the name of a person, not of a member": "기관이 아니라 사람의 이름입니다",
   "the key belongs to somebody else": "다른 이의 키입니다",
   "a member whose key was revoked comes back as what it was": "키가 폐기된 기관은 원래 종류로만 다시 가입할 수 있습니다",
+  "the successor is a member already": "인계받는 기관이 이미 회원입니다",
+  "the handover is about another length of the log than it has here": "인계가 이 자리와 다른 길이의 원장에 대한 것입니다",
+  "the handover is from another log key than the present one": "인계가 현재 원장 키가 아닌 다른 키에서 시작합니다",
+  "a log that is handed over gets a new origin": "인계되는 원장은 새 이름을 받습니다",
+  "the signatures stand once each, in order": "서명은 한 번씩, 순서대로 적습니다",
+  "somebody has signed the handover who does not cosign the log": "이 원장에 공동서명하지 않는 이가 인계에 서명했습니다",
+  "a signature on the handover does not hold": "인계에 대한 서명이 맞지 않습니다",
+  "fewer have signed the handover than it takes": "인계에 서명한 수가 모자랍니다",
+  "the log's present key and its new one have not both signed the change": "원장의 현재 키와 새 키가 모두 변경에 서명하지 않았습니다",
   "the new key has not signed the change": "새 키가 변경에 서명하지 않았습니다",
   "only a member cosigns the log": "기관만 원장에 공동서명할 수 있습니다",
   "a new key is one that nobody has used": "새 키는 아무도 쓴 적이 없는 키여야 합니다",

@@ -73,7 +73,7 @@ async function judge(bundle, policy, { mayBeOpen, mayBeErased = false }) {
   if (read instanceof Broken) return { verdict: "unreadable", reasons: read.reasons };
   const verified = await verify(bundle, { mayBeOpen, mayBeErased }).catch(onlyBroken);
   if (verified instanceof Broken) return { verdict: "broken", reasons: verified.reasons };
-  const reasons = read === null ? [] : policyRefusals(read, verified);
+  const reasons = read === null ? [] : await policyRefusals(read, verified);
   if (reasons.length > 0) return { verdict: "broken", reasons };
   return { verdict: "holds", report: await report(verified, { pinned: read !== null }) };
 }

@@ -78,6 +78,8 @@ const CONSORTIUM = "consortium";
 const MEMBER = properName(String.raw`[^@\|\/\\\x00-\x1f]{1,64}`);
 const PERSON = properName(String.raw`[a-z0-9\-]{1,32}@[^@\|\/\\\x00-\x1f]{1,64}`);
 const LINE = line("[^]{1,300}");
+const ORIGIN = text(String.raw`[A-Za-z0-9._:\/\-]{1,200}`);
+const SIGNATURE = text("[A-Za-z0-9+/]{85}[AQgw]==");
 const ID = text("[0-9a-f]{32}"), HASH = text("[0-9a-f]{64}"), KEY = text("[A-Za-z0-9+\\/]{42}[AEIMQUYcgkosw048]=");
 const DAY = moment("[0-9]{4}(?:-[0-9]{2}){2}"), INSTANT = moment("[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}Z");
 const COUNT = number(0), ONE_UP = number(1), FLAG = (value) => typeof value === "boolean";
@@ -140,8 +142,14 @@ const EVENTS = {
   ReversalAsked: {},
   ReversalAgreed: { hospital: MEMBER },
   ShareCertified: { hospital: MEMBER, certificate: HASH },
-  KeyRotated: { key: KEY, box: KEY, cosigner: optional(KEY), proof: text("[A-Za-z0-9+/]{85}[AQgw]==") },
+  KeyRotated: { key: KEY, box: KEY, cosigner: optional(KEY), proof: SIGNATURE },
   KeyRevoked: { subject: (value) => MEMBER(value) || PERSON(value) },
+  LogHandedOver: {
+    size: ONE_UP, root: HASH, replaces: KEY, origin: ORIGIN, log_key: KEY, key: KEY, box: KEY,
+    place: text(String.raw`https:\/\/[A-Za-z0-9.:\[\]\-]{1,253}`), certificate: HASH,
+    signatures: many(record({ member: MEMBER, key: KEY, signature: SIGNATURE }), 1),
+  },
+  LogKeyRotated: { log_key: KEY, consent: SIGNATURE, proof: SIGNATURE },
 };
 
 const APPLICATION = {

@@ -27,7 +27,7 @@ async function signatureHolds(key, signature, message) {
   if (key.length !== 32 || signature.length !== 64) return false;
   const [y, r, s] = [properY(key), properY(signature.subarray(0, 32)), littleEndian(signature.subarray(32))];
   // A key with y above the prime passes in OpenSSL; but nobody knows a private key to one of the few that are not weak.
-  if (y === null || WEAK.has(y) || r === null || s >= ORDER) return false;
+  if (y === null || WEAK.has(y) || r === null || WEAK.has(r) || s >= ORDER) return false;
   return engineHolds(key, signature, message);
 }
 

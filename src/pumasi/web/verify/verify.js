@@ -32,12 +32,15 @@ async function verify(data, { mayBeOpen = false, mayBeErased = false } = {}) {
       was its end left out? With --open a case that still runs is accepted`],
   );
   await checkHeads(bundle.heads, history, head);
-  const log = await noteKey(utf8(history.founded.origin), LOG, bytesOf(history.founded.log_key));
+  const { origin, key } = history.logAt(head.size), log = await noteKey(utf8(origin), LOG, bytesOf(key));
   const witnesses = [...history.members].filter(([, member]) => member.admitted && member.cosigner !== null);
-  const members = await Promise.all(witnesses.map(async ([member, { cosigner }]) =>
-    ({ member, ...(await noteKey(utf8(`${history.founded.origin}/${quoted(member)}`), COSIGNER, bytesOf(cosigner))) })));
+  const members = await Promise.all(witnesses.map(async ([member, { cosigner }]) => ({ member, ...(await cosignerKey(origin, member, cosigner)) })));
   const signed = await checkCheckpoint(head, log, members);
   return { history, head, entries, log, cosigners: members.filter((key) => signed.has(key.whole)) };
+}
+
+function cosignerKey(origin, member, key) {
+  return noteKey(utf8(`${origin}/${quoted(member)}`), COSIGNER, bytesOf(key));
 }
 
 /** RFC 3986: everything but letters, digits and -._~ percent-encoded. */
@@ -75,11 +78,13 @@ async function readEntry({ index, event: signed, proof: steps }, head) {
 }
 
 async function checkHeads(heads, history, head) {
-  const seen = [...history.sides.values()].filter((side) => side.issued !== null).map((side) => side.issued.seen);
-  const inOrder = [...seen].sort((one, two) => one.size - two.size || byCodePoint(one.root, two.root));
+  const issued = [...history.sides.values()].filter((side) => side.issued !== null).map((side) => side.issued.seen);
+  const inOrder = [...issued, ...history.handed].sort((one, two) => one.size - two.size || byCodePoint(one.root, two.root));
   const distinct = new Set(inOrder.map(({ size, root }) => `${size} ${root}`));
   const shown = heads.map(({ size, root }) => `${size} ${root}`);
-  need([sameItems(shown, [...distinct]), say`the heads shown are not those that the permits name`]);
+  need([sameItems(shown, [...distinct]), history.handed.length > 0
+    ? say`the heads shown are not those that the permits name, and the handovers`
+    : say`the heads shown are not those that the permits name`]);
   for (const { size, root, proof } of heads) {
     const steps = proof.map((step) => unbase64(step, 32));
     const part = await consistent(BigInt(size), head.size, steps, unhex(root), head.root);
@@ -87,14 +92,31 @@ async function checkHeads(heads, history, head) {
   }
 }
 
-/** Why the reader's own policy does not accept the checkpoint; empty means it does. */
-function policyRefusals(policy, { log, cosigners }) {
-  const pinned = policy.logs.some((key) => key.whole === log.whole);
-  const reached = isReached(policy, policy.quorum[0], new Set(cosigners.map((key) => key.whole)));
+/** Why the reader's own policy does not accept the checkpoint; empty means it does.
+
+    A key that the policy pins stands for those that replaced it in the log: a cosigner's by rotation, the log's by rotation or by a
+    handover whose signatures reach the policy's own quorum (those who are no members cannot sign one: their cosignature counts there). */
+async function policyRefusals(policy, { history, head, cosigners }) {
+  const logs = history.logs.filter(({ since }) => BigInt(since) <= head.size);
+  const keys = await Promise.all(logs.map(({ origin, key }) => noteKey(utf8(origin), LOG, bytesOf(key))));
+  const last = keys.findLastIndex((key) => policy.logs.some((pin) => pin.whole === key.whole)), pinned = last !== -1;
+  const signed = await stoodFor(history, cosigners.map(({ member }) => member));
+  const outside = cosigners.filter(({ member }) => member === "").map((key) => key.whole);
+  const reaches = (names) => isReached(policy, policy.quorum[0], new Set([...names, ...outside]));
+  const wanted = await Promise.all(logs.slice(Math.max(last, 0) + 1).filter(({ by }) => by.length > 0).map(({ by }) => stoodFor(history, by)));
   return [
     ...(pinned ? [] : [say`the log's key is not the one that the policy pins`]),
-    ...(reached ? [] : [say`the cosignatures do not reach the quorum of the policy`]),
+    ...(reaches(signed) ? [] : [say`the cosignatures do not reach the quorum of the policy`]),
+    ...wanted.filter((by) => !reaches(by)).map(() => say`the signatures on a handover of the log do not reach the quorum of the policy`),
   ];
+}
+
+/** Every key under which a policy may have named these members: the present one, and those that it replaced, under each of the log's names. */
+async function stoodFor(history, members) {
+  const known = members.map((name) => [name, history.members.get(name)]).filter(([, party]) => party?.cosigner);
+  const keys = known.flatMap(([name, { cosigned = [], cosigner }]) => [...cosigned, cosigner].flatMap((key) =>
+    history.logs.map(({ origin }) => cosignerKey(origin, name, key))));
+  return (await Promise.all(keys)).map((key) => key.whole);
 }
 
 /* --- step 7: the verdict --- */
@@ -119,6 +141,7 @@ async function report(verified, { pinned }) {
     hospitals: [...history.sides].map(([name, side]) => ({ name, sentences: [...ofHospital(side)] })),
     ofLog: [
       ...(permits ? [say`The heads of the log that the hospitals saw when they issued their permits are part of this log.`] : []),
+      ...history.logs.slice(1).map(ofLog),
       cosignatures(cosigners.map((key) => key.member)),
       ...(pinned ? [say`The log's key is the one that the policy pins, and the cosignatures reach its quorum.`] : []),
     ],
@@ -138,6 +161,13 @@ async function report(verified, { pinned }) {
 function leftOut([commitment, kind]) {
   const begins = `${commitment.slice(0, 16)}…`;
   return say`What the ${word(kind)} ${begins} said: it was erased or left out, and what depends on it is not checked.`;
+}
+
+/** How the log's key changed. */
+function ofLog({ since, origin, by }) {
+  if (by.length === 0) return say`From entry ${since - 1} on the log signs with a new key; the one before consented.`;
+  return say`After entry ${since - 2} the log was handed over to the name ${origin} and a new key, by ${by.length} of those
+    that cosigned it: ${by.join(", ")}.`;
 }
 
 function cosignatures(names) {
@@ -174,9 +204,9 @@ function* ofHospital({ board, state, irb, steward, issued, released, shareDestro
   }
 }
 
-function fingerprints({ founded, members, people, sides, submitted }) {
-  const keys = new Map([[say`the log`, founded.log_key]]);
-  for (const name of [founded.author, ...sides.keys()]) keys.set(name, members.get(name).key);
+function fingerprints({ logs, coordinator, members, people, sides, submitted }) {
+  const keys = new Map([[say`the log`, logs.at(-1).key]]);
+  for (const name of [coordinator, ...sides.keys()]) keys.set(name, members.get(name).key);
   for (const [name, member] of members) {
     if (member.admitted && member.cosigner !== null) keys.set(say`${name} (cosigner)`, member.cosigner);
   }

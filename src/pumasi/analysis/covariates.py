@@ -1,0 +1,125 @@
+"""What every model is asked before its first sum: who is on which side of each column, and what centres and scales the columns.
+
+Three rounds: people with a value other than zero, before anything is added up; then means; then people on each side of the mean, and
+squares about it. With folds of a cross-validation each of them is judged like a study of its own, because its sums are the difference
+of two.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pumasi.analysis import sums
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pumasi.analysis.frame import Frame
+    from pumasi.analysis.matrix import Cases
+
+LEAST_RESIDUAL = 10  # degrees of freedom that a model must leave: a saturated model is its data
+PEOPLE_PER_PARAMETER = 10
+
+
+def predictors(design: dict[str, Any]) -> list[dict[str, Any]]:
+    return [column for column in design["columns"] if column["factors"]]
+
+
+def values(cases: Cases, design: dict[str, Any]) -> list[NDArray[np.float64]]:
+    """Each design column but the intercept."""
+    return [cases.column(column["factors"]) for column in predictors(design)]
+
+
+def folds(persons: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The fold of each row: a hash of its person, so that nobody is in two and no chance is involved (splitmix64, Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        mixed = persons.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+    return np.asarray(mixed % np.uint64(count), dtype=np.int64)
+
+
+def one_sided(name: str) -> str:
+    return f"fewer people than the smallest cell allows are on one side of '{name}'; merge levels, or leave it out"
+
+
+def size_refusals(*, people: int, parameters: int, smallest_cell: int) -> list[str]:
+    """Too few people for an answer of this many parameters."""
+    reasons = []
+    if people == 0:
+        return ["nobody has a value in every column of the model"]
+    if people < smallest_cell:
+        reasons.append("fewer people than the smallest cell allows have a value in every column of the model")
+    if PEOPLE_PER_PARAMETER * parameters > people:
+        reasons.append("the model has more than one parameter for every ten people; leave columns out or merge levels")
+    elif people - parameters < LEAST_RESIDUAL:
+        reasons.append("the model leaves fewer than ten degrees of freedom; it needs more people, or fewer columns")
+    return reasons
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Of one column: people above its mean and not above it, in all and in each fold, and the sum of squares about it."""
+
+    above: list[int]
+    below: list[int]
+    squares: float
+
+    def few(self, smallest_cell: int) -> bool:
+        """In all of the rows, which come first."""
+        return min(self.above[0], self.below[0]) < smallest_cell
+
+    def few_in_a_fold(self, smallest_cell: int) -> bool:
+        return min([*self.above, *self.below]) < smallest_cell
+
+
+def local_sides(frame: Frame, column: NDArray[np.float64], mean: float, fold: NDArray[np.int64], count: int) -> list[float]:
+    """`fold` is one number per row, 0 .. count - 1; with count 0 there are no folds."""
+    above = column > mean
+    partial: list[float] = [frame.people(above), frame.people(~above), *sums.wide((column - mean) ** 2)]
+    for number in range(count):
+        inside = fold == number
+        partial += [frame.people(above & inside), frame.people(~above & inside)]
+    return partial
+
+
+def read_sides(reader: sums.Reader, count: int) -> Sides:
+    above, below, squares = [reader.count()], [reader.count()], reader.wide()
+    for _ in range(count):
+        above.append(reader.count())
+        below.append(reader.count())
+    return Sides(above=above, below=below, squares=squares)
+
+
+def side_refusals(names: Sequence[str], sides: Sequence[Sides], *, smallest_cell: int) -> list[str]:
+    """A sentence for each column that has too few people on one side, in all or in a fold."""
+    reasons = [one_sided(name) for name, side in zip(names, sides, strict=True) if side.few(smallest_cell)]
+    reasons += [
+        f"in a fold of the cross-validation fewer people than the smallest cell allows are on one side of '{name}'; "
+        "give 'ridge' a number, or leave the column out"
+        for name, side in zip(names, sides, strict=True)
+        if not side.few(smallest_cell) and side.few_in_a_fold(smallest_cell)
+    ]
+    return reasons
+
+
+def scale(squares: float, *, rows: int, mean: float = 0.0) -> float:
+    """Root mean square about the centre that is used: the mean, or zero in a model without an intercept."""
+    return math.sqrt(squares / rows + mean * mean)
+
+
+def flat(names: Sequence[str]) -> dict[str, Any]:
+    return {"step": "done", "refused": [f"'{name}' has the same value for everybody; leave it out" for name in names]}
+
+
+def dropped(everybody: int, complete: int, *, smallest_cell: int) -> int | None:
+    """How many people are left out for a missing value; None where they are few, but not nobody."""
+    left = everybody - complete
+    return None if 0 < left < smallest_cell else left

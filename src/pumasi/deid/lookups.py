@@ -1,0 +1,165 @@
+"""What is worked out once for every different value of a column instead of once for every row: pseudonyms, dates, codes, levels.
+
+One pass over the table finds the different values of all such columns; they are treated in small tables, which the query over all
+rows joins. A sample says which columns are worth it. Values that no treatment understands are found here, before anything is written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+
+from pumasi.deid.layers import Layers, Value
+from pumasi.deid.reading import Table
+
+_SAMPLE = 100_000
+_BATCH = 200_000
+_FEW = 500_000  # different values that are treated beforehand
+_SHARE = 5  # rows that each of them has to stand in
+
+Make = Callable[[Layers, Value], Sequence[Value]]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A table (raw, t0, t1 …) of the different values of a column; `last` works on t0 in Python."""
+
+    name: str
+    column: int
+    layers: Layers
+    made: tuple[Value, ...]
+    last: Callable[[list[str]], list[str]] | None
+
+
+class Lookups:
+    """The tables that one table's query joins."""
+
+    def __init__(self, table: Table, source: str) -> None:
+        self._table, self._source, self._connection = table, source, table.connection
+        self._wanted: list[_Wanted] = []
+        self._later: list[Callable[[], str]] = []
+        self._sampled: list[float] | None = None
+        self._number = 0
+
+    def name(self) -> str:
+        """The name of a new table."""
+        self._number += 1
+        return f"pumasi_{self._table.name.encode().hex()[:40]}_{self._number}"
+
+    def few(self, column: int) -> bool:
+        """Whether a column has so few different values that each is better treated once."""
+        return self._population(column) <= min(_FEW, self._table.rows / _SHARE)
+
+    def repeats(self, column: int) -> bool:
+        """Whether most values stand in two rows or more."""
+        return self._population(column) * 2 < self._table.rows
+
+    def add(self, layers: Layers, column: int, kind: str, make: Make, last: Callable[[list[str]], list[str]] | None = None) -> list[Value]:
+        """Columns of `layers` that hold for each row what `make` makes of the row's value in a column."""
+        name = self.name()
+        small = Layers(f"SELECT id AS c0 FROM {name}_ids")
+        made = tuple(make(small, Value("c0", 0, kind)))
+        self._wanted.append(_Wanted(name, column, small, made, last))
+        return layers.join(name, "raw", Value(f"c{column}", 0, kind), {f"t{place}": value.kind for place, value in enumerate(made)})
+
+    def later(self, statement: Callable[[], str]) -> None:
+        """A statement that is run when all tables above are there."""
+        self._later.append(statement)
+
+    def make(self) -> list[str]:
+        """Make all tables; a sentence for each kind of value that a treatment does not understand."""
+        columns = {one.column: self._kind(one.column) for one in self._wanted}
+        faults: list[str] = []
+        with self._table.explained():
+            for number, kind in enumerate(dict.fromkeys(columns.values())):
+                self._distinct(f"pumasi_ids_{number}", [column for column, other in columns.items() if other == kind])
+            for one in self._wanted:
+                found = faults_of(self._connection, one.layers, unit="different value")
+                faults.extend(found)
+                if not found:
+                    self._fill(one)
+            for statement in [] if faults else self._later:
+                self._connection.execute(statement())
+        for number in range(len(set(columns.values()))):
+            self._connection.execute(f"DROP TABLE IF EXISTS pumasi_ids_{number}")
+        return faults
+
+    def _kind(self, column: int) -> str:
+        return self._table.types[self._table.columns[column]]
+
+    def _population(self, column: int) -> float:
+        if self._sampled is None:
+            counts = ", ".join(f"count(DISTINCT c{place}), count(c{place})" for place in range(len(self._table.columns)))
+            with self._table.explained():
+                row = self._connection.execute(f"SELECT {counts} FROM (FROM ({self._source}) LIMIT {_SAMPLE})").fetchone() or ()
+            self._sampled = [population(row[place], row[place + 1]) for place in range(0, len(row), 2)]
+        return self._sampled[column]
+
+    def _distinct(self, name: str, columns: list[int]) -> None:
+        """The different values of columns of one type, in one pass, and a view for every table that wants them."""
+        listed, sets = ", ".join(f"c{one}" for one in columns), ", ".join(f"(c{one})" for one in columns)
+        grouped = f"SELECT grouping_id({listed}) AS of, coalesce({listed}) AS id FROM ({self._source}) GROUP BY GROUPING SETS ({sets})"
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {grouped}")
+        everything = (1 << len(columns)) - 1
+        for one in self._wanted:
+            if one.column in columns:
+                number = everything - (1 << len(columns) - 1 - columns.index(one.column))  # a bit for each column not in the set
+                view = f"SELECT id FROM {name} WHERE of = {number} AND id IS NOT NULL"
+                self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name}_ids AS {view}")
+
+    def _fill(self, one: _Wanted) -> None:
+        made = ", ".join(f"{value.sql} AS t{place}" for place, value in enumerate(one.made))
+        query = one.layers.select(f"c0 AS raw, {made}")
+        if one.last is None:
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name} AS {query}")
+        else:
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name}_told AS {query}")
+            self._in_python(one)
+        self._connection.execute(f"DROP TABLE {one.name}_ids")
+
+    def _in_python(self, one: _Wanted) -> None:
+        assert one.last is not None
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name}_pairs (told VARCHAR, t0 VARCHAR)")
+        with self._connection.cursor() as reader:
+            cursor = reader.execute(f"SELECT DISTINCT t0 FROM {one.name}_told WHERE t0 IS NOT NULL")
+            while rows := cursor.fetchmany(_BATCH):
+                told = [str(row[0]) for row in rows]
+                put(self._connection, f"{one.name}_pairs", told, one.last(told))
+        joined = f"SELECT raw, p.t0 AS t0 FROM {one.name}_told AS t LEFT JOIN {one.name}_pairs AS p ON p.told = t.t0"
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name} AS {joined}")
+
+
+def put(connection: duckdb.DuckDBPyConnection, table: str, first: Sequence[str], second: Sequence[str]) -> None:
+    """Pairs of texts into a table of two columns."""
+    pairs = {"a": np.array(first, dtype=object), "b": np.array(second, dtype=object)}
+    connection.register("pumasi_batch", pairs)
+    connection.execute(f"INSERT INTO {table} SELECT a, b FROM pumasi_batch")
+    connection.unregister("pumasi_batch")
+
+
+def faults_of(connection: duckdb.DuckDBPyConnection, layers: Layers, *, unit: str = "row") -> list[str]:
+    """A sentence for each check that some row fails. Values appear by their shape alone: digits as 9, letters as a."""
+    faults = []
+    for check in layers.checks:
+        shape = f"regexp_replace(regexp_replace({check.value}, '[0-9]', '9', 'g'), '[^0-9\\s[:punct:]]', 'a', 'g')" if check.value else "''"
+        columns = f"count_if({check.condition}), min(left({shape}, 20)) FILTER (WHERE {check.condition})"
+        row = connection.execute(layers.select(columns, check.level)).fetchone()
+        if row and row[0]:
+            count = f"{row[0]} {unit}{'' if row[0] == 1 else 's'}"
+            faults.append(f"{check.sentence} ({count}{f', written like {row[1]}' if check.value and row[1] else ''})")
+    return list(dict.fromkeys(faults))
+
+
+def population(different: int, count: int) -> float:
+    """How many values there are if `count` draws found so many different ones: different = n (1 - exp(-count / n)), by bisection."""
+    if different == count:
+        return math.inf if count else 0.0
+    low, high = float(different), 1e15
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if middle * -math.expm1(-count / middle) < different else (low, middle)
+    return high

@@ -1,0 +1,301 @@
+"""What each column of a table is like: how full, how varied, numbers, dates, levels, words; and which identifiers stand in it.
+
+Every row is read, twice or three times: once for counts, once for the levels of columns that have few, and once for the cells of all
+others, of which those that cannot hold an identifier (short numbers, ISO dates) are set aside inside DuckDB. Nothing grows with the rows.
+The levels of a column are held to classify it and are shown nowhere.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import duckdb
+
+from pumasi.deid import dates, engine
+from pumasi.deid.evidence import Found, Tally, ordinary
+from pumasi.deid.reading import Table
+from pumasi.deid.sql import BLANKS, MISSING, NUMBERS
+
+FEW = 20_000  # different values at most, for a column whose levels are counted one by one
+_LEVELS = 600_000  # levels at most that are held at once
+_BATCH = 8_192  # rows at a time
+DAY_FORMS = (
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d.%m.%Y",
+    "%y-%m-%d",
+    "%y/%m/%d",
+    "%y.%m.%d",
+    "%y%m%d",
+    "%d-%b-%y",
+    "%Y%m%d%H%M",
+)
+
+Tell = Callable[[str, float], None]
+"""Told a piece of work, and how much of it is done in per cent."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: counts over all rows; `levels` (when few) hold how many rows each value has."""
+
+    name: str
+    type: str
+    rows: int
+    filled: int
+    distinct: int
+    numbers: int
+    whole: int
+    days: int
+    form: str | None
+    low: float | None
+    high: float | None
+    middle: float | None
+    lowest: float | None
+    highest: float | None
+    longest: int
+    length: float
+    words: float
+    levels: dict[str, int] | None = field(repr=False)
+    found: dict[str, Found] = field(default_factory=dict)
+    cells: int = 0
+    names: int = 0
+
+    @property
+    def unique(self) -> float:
+        """Different values per filled row; 1 is a key."""
+        return self.distinct / self.filled if self.filled else 0.0
+
+    @property
+    def entropy(self) -> float | None:
+        """Shannon's entropy of the levels in bits, when they were counted."""
+        if not self.levels or not self.filled:
+            return None
+        return -sum(count / self.filled * math.log2(count / self.filled) for count in self.levels.values())
+
+    @property
+    def numeric(self) -> bool:
+        return self.filled > 0 and self.numbers == self.filled
+
+    @property
+    def dated(self) -> bool:
+        return self.filled > 0 and self.days == self.filled
+
+    @property
+    def rare(self) -> int:
+        """How many levels have fewer than ten rows."""
+        return sum(count < 10 for count in self.levels.values()) if self.levels else 0
+
+
+def profile(table: Table, tell: Tell | None = None) -> list[Column]:
+    """The columns of a table, in its order."""
+    say = tell or (lambda piece, share: None)
+    with table.explained():
+        say(f"{table.name}: counts", 0)
+        counted = {name: _counts(table, name) for name in table.columns}
+        row = _one(table.connection, f"SELECT {', '.join(sql for _, sql in counted.values())} FROM ({table.sql})")
+        columns, place = dict[str, Column](), 0
+        for name in table.columns:
+            keys = counted[name][0]
+            columns[name] = _column(name, table, dict(zip(keys, row[place : place + len(keys)], strict=True)))
+            place += len(keys)
+        say(f"{table.name}: counts", 100)
+        columns = _with_forms(table, columns)
+        levels = _levels(table, columns)
+        tallies = {name: _of_levels(one) for name, one in levels.items()}
+        rest = [name for name, one in columns.items() if name not in levels and _may_hold(one)]
+        tallies |= _scan(table, [columns[name] for name in rest], tell)
+    return [_finished(column, levels.get(name), tallies.get(name)) for name, column in columns.items()]
+
+
+def _finished(column: Column, levels: dict[str, int] | None, tally: Tally | None) -> Column:
+    tally = tally or Tally()
+    return replace(
+        column,
+        levels=levels,
+        distinct=column.distinct if levels is None else len(levels),
+        cells=tally.cells,
+        names=tally.names,
+        found={kind.value: found for kind, found in tally.weighed().items()},
+    )
+
+
+def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[object, ...]:
+    found = connection.execute(sql).fetchone()
+    assert found is not None  # an aggregate without groups has one row
+    return tuple(found)
+
+
+# --- the first reading: counts ---
+
+
+def text(table: Table, name: str) -> str:
+    """A column as text without blanks around it; nothing for NA, NULL and the like."""
+    column, kind = engine.name(name), table.types[name]
+    if kind in ("FLOAT", "DOUBLE"):  # a whole number as digits, so that an id is seen
+        whole = f"{column} = round({column}) AND abs({column}) < 9e15"
+        column = f"CASE WHEN {whole} THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) ELSE CAST({column} AS VARCHAR) END"
+    elif kind != "VARCHAR":
+        return f"CAST({column} AS VARCHAR)"
+    missing = ", ".join(engine.literal(token) for token in ("", *MISSING))
+    clean = f"trim({column}, {engine.literal(BLANKS)})"
+    return f"CASE WHEN {clean} IN ({missing}) THEN NULL ELSE {clean} END"
+
+
+def _counts(table: Table, name: str) -> tuple[list[str], str]:
+    value, kind = text(table, name), table.types[name]
+    number = f"CASE WHEN NOT contains({value}, '_') AND isfinite(try_cast({value} AS DOUBLE)) THEN try_cast({value} AS DOUBLE) END"
+    whole = f"{number} = round({number}) AND NOT contains({value}, '.')"
+    if kind in ("DATE",) or kind.startswith("TIMESTAMP"):
+        number, whole, day = "CAST(NULL AS DOUBLE)", "false", "true"
+    elif kind == "VARCHAR" or kind in NUMBERS:
+        day = f"length({value}) BETWEEN 8 AND 40 AND ({dates.day(value)}) IS NOT NULL"
+    else:
+        number, whole, day = "CAST(NULL AS DOUBLE)", "false", "false"
+    blanks = f"length({value}) - length(replace({value}, ' ', ''))"
+    parts = {
+        "filled": f"count({value})",
+        "distinct": f"approx_count_distinct({value})",
+        "numbers": f"count({number})",
+        "whole": f"count(*) FILTER ({whole})",
+        "days": f"count(*) FILTER ({value} IS NOT NULL AND {day})",
+        "quantiles": f"approx_quantile({number}, [0.01, 0.5, 0.99])",
+        "lowest": f"min({number})",
+        "highest": f"max({number})",
+        "longest": f"max(length({value}))",
+        "length": f"avg(length({value}))",
+        "words": f"avg(1 + {blanks})",
+    }
+    return list(parts), ", ".join(parts.values())
+
+
+def _column(name: str, table: Table, values: dict[str, object]) -> Column:
+    def number(key: str) -> float | None:
+        value = values[key]
+        return float(value) if isinstance(value, int | float) else None
+
+    quantiles = values["quantiles"] if isinstance(values["quantiles"], list) else [None, None, None]
+    low, middle, high = (float(one) if one is not None else None for one in quantiles)
+    counts = {key: int(number(key) or 0) for key in ("filled", "distinct", "numbers", "whole", "days", "longest")}
+    return Column(
+        name=name,
+        type=table.types[name],
+        rows=table.rows,
+        filled=counts["filled"],
+        distinct=counts["distinct"],
+        numbers=counts["numbers"],
+        whole=counts["whole"],
+        days=counts["days"],
+        longest=counts["longest"],
+        form=None,
+        low=low,
+        high=high,
+        middle=middle,
+        lowest=number("lowest"),
+        highest=number("highest"),
+        length=number("length") or 0.0,
+        words=number("words") or 0.0,
+        levels=None,
+    )
+
+
+def _with_forms(table: Table, columns: dict[str, Column]) -> dict[str, Column]:
+    """Columns whose dates are written so that they could be two days get the one form, of the usual ones, that reads them all."""
+    doubtful = [one for one in columns.values() if one.type == "VARCHAR" and one.filled and not one.dated and 6 <= one.length <= 12]
+    doubtful = [one for one in doubtful if one.numbers < one.filled or one.length == 6]
+    if not doubtful:
+        return columns
+    tried = [(one.name, form) for one in doubtful for form in DAY_FORMS]
+    row = _one(
+        table.connection,
+        "SELECT "
+        + ", ".join(f"count(try_strptime({text(table, name)}, {engine.literal(form)}))" for name, form in tried)
+        + f" FROM ({table.sql})",
+    )
+    found = dict(columns)
+    for (name, form), count in zip(tried, row, strict=True):
+        if count == columns[name].filled and found[name].form is None:
+            found[name] = replace(columns[name], form=form)
+    return found
+
+
+# --- the second reading: levels ---
+
+
+def _levels(table: Table, columns: dict[str, Column]) -> dict[str, dict[str, int]]:
+    """The values of columns that have few, with their rows."""
+    most = min(FEW, _LEVELS // max(len(columns), 1))
+    chosen = [one for one in columns.values() if 0 < one.distinct <= most and not _dated_type(one) and one.longest <= 10_000]
+    if not chosen:
+        return {}
+    row = _one(table.connection, "SELECT " + ", ".join(f"histogram({text(table, one.name)})" for one in chosen) + f" FROM ({table.sql})")
+    found = {}
+    for one, histogram in zip(chosen, row, strict=True):
+        assert isinstance(histogram, dict)
+        found[one.name] = {str(value): int(count) for value, count in histogram.items()}
+    return found
+
+
+def _of_levels(levels: dict[str, int]) -> Tally:
+    tally = Tally()
+    for value, count in levels.items():
+        if not ordinary(value):
+            tally.add(value, count)
+    return tally
+
+
+def _dated_type(column: Column) -> bool:
+    return column.type in ("DATE", "TIME", "BOOLEAN") or column.type.startswith("TIMESTAMP")
+
+
+# --- the third reading: cells ---
+
+
+def _may_hold(column: Column) -> bool:
+    if column.filled == 0 or _dated_type(column):
+        return False
+    fraction = column.type in ("FLOAT", "DOUBLE") or column.type.startswith("DECIMAL")
+    return not (fraction and column.whole == 0) and not (column.highest is not None and column.highest < 1e5 and column.type in NUMBERS)
+
+
+def _scan(table: Table, columns: list[Column], tell: Tell | None) -> dict[str, Tally]:
+    """Look at every cell of these columns that could hold something."""
+    tallies = {column.name: Tally() for column in columns}
+    if not columns:
+        return tallies
+    cells = ", ".join(f"CASE WHEN {_inert(text(table, one.name), one)} THEN NULL ELSE {text(table, one.name)} END" for one in columns)
+    rows = table.connection.execute(f"SELECT {cells} FROM ({table.sql})")
+    ordered, done, told = [tallies[one.name] for one in columns], 0, time.monotonic()
+    while batch := rows.fetchmany(_BATCH):
+        for row in batch:
+            for tally, value in zip(ordered, row, strict=True):
+                if value is not None:
+                    tally.add(value)
+        done += len(batch)
+        if tell is not None and time.monotonic() - told > 0.2:
+            told = time.monotonic()
+            tell(f"{table.name}: cells", 100 * done / table.rows)
+    return tallies
+
+
+def _inert(value: str, column: Column) -> str:
+    """SQL: whether a cell cannot hold an identifier. Only asked where many cells are so; what is doubtful is looked at."""
+    tests = [f"{value} IS NULL"]
+    if column.numbers > 0:  # a decimal fraction, or a short number; but not 010.12345678 or 800101.1234567
+        dotted = f"contains({value}, '.') AND (length({value}) <> 14 OR position('.' IN {value}) <> 7)"
+        short = f"length({value}) <= 5"
+        zeros = f"starts_with({value}, '0') AND NOT starts_with({value}, '0.')"
+        tests.append(
+            f"(isfinite(try_cast({value} AS DOUBLE)) AND NOT contains({value}, '_') AND NOT ({zeros}) AND (({dotted}) OR {short}))"
+        )
+    if column.days > 0:
+        tests.append(f"(length({value}) BETWEEN 10 AND 35 AND regexp_full_match({value}, '{_ISO}'))")
+    return " OR ".join(tests)
+
+
+_ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?"
