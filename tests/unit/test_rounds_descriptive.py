@@ -69,3 +69,12 @@ def test_another_unit_at_one_hospital_is_said_to_those_who_review(tmp_path: Path
     (found,) = results(sealed["바다병원"])
     assert "may be in another unit" in found["findings"][0]
     assert any("may be in another unit" in told for told in sealed["바다병원"].findings)
+
+
+def test_a_score_is_judged_in_three_ways_at_once(tmp_path: Path) -> None:
+    """Their bins are unions of the same ones, so the memory of releases finds no small difference."""
+    tables = {name: one.assign(age=1 / (1 + np.exp((72 - one["age"]) / 15))) for name, one in dealt(3).items()}
+    asked = [{"name": kind, "kind": kind, **P, "score": "age", "outcome": "death14"} for kind in ("roc", "calibration", "brier")]
+    found = results(Joint(tmp_path, tables, asked).sealed()["바다병원"])
+    assert [one.get("refused") for one in found] == [None] * 3
+    assert found[1]["estimates"]["slope"] and found[2]["estimates"]["brier"] < 0.25
