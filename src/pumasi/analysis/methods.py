@@ -15,6 +15,7 @@ from pumasi.analysis import (
     calibration,
     correlation,
     count,
+    cox,
     describe,
     glm,
     histogram,
@@ -77,7 +78,7 @@ class Method(Protocol):
 KINDS: Mapping[str, Method] = {
     "count": count, "describe": describe, "table": table, "table1": table1, "histogram": histogram, "quantiles": quantiles,
     "correlation": correlation, "ttest": ttest, "anova": anova,
-    "glm": glm,
+    "glm": glm, "cox": cox,
     "roc": roc, "calibration": calibration, "brier": brier,
 }  # fmt: skip
 

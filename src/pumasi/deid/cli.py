@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -115,7 +116,7 @@ def suggest(
     from pumasi.deid.progress import progress
 
     with progress() as tell:
-        found = suggesting.suggest(source, memory_mb=memory_mb, tell=tell)
+        found = suggesting.suggest(source, memory_mb=memory_mb, workers=os.cpu_count() or 1, tell=tell)
     suggesting.write(found, out)
     if json_file:
         json_file.write_text(json.dumps(suggesting.plain(found), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -149,9 +149,10 @@ def _misfits(one: SensitiveColumn, values: list[str], trees: Mapping[str, Hierar
 
 def _store(connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, Sequence[str] | Ints]) -> None:
     """A temporary table from columns of equal length."""
-    plain = [list(column) if not isinstance(column, np.ndarray) else column.tolist() for column in columns.values()]
-    selected = ", ".join(f"unnest(?) AS {engine.name(column)}" for column in columns)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {selected}", plain)
+    arrays = {key: column if isinstance(column, np.ndarray) else np.array(column, dtype=object) for key, column in columns.items()}
+    connection.register("pumasi_given", arrays)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM pumasi_given")
+    connection.unregister("pumasi_given")
 
 
 def _combinations(tables: Sequence[Table], config: Config, trees: tuple[Hierarchy, ...], values: Sequence[list[str]]) -> Combinations:
