@@ -12,6 +12,7 @@ import duckdb
 
 from pumasi.kernel.errors import Invalid
 
+Connection = duckdb.DuckDBPyConnection
 EXTENSIONS = {"postgres_scanner": "duckdb-extension-postgres-scanner", "httpfs": "duckdb-extension-httpfs"}
 
 

@@ -41,7 +41,7 @@ class Lookups:
     def __init__(self, table: Table, source: str) -> None:
         self._table, self._source, self._connection = table, source, table.connection
         self._wanted: list[_Wanted] = []
-        self._later: list[Callable[[], str]] = []
+        self._later: list[str] = []
         self._sampled: list[float] | None = None
         self._number = 0
 
@@ -66,7 +66,7 @@ class Lookups:
         self._wanted.append(_Wanted(name, column, small, made, last))
         return layers.join(name, "raw", Value(f"c{column}", 0, kind), {f"t{place}": value.kind for place, value in enumerate(made)})
 
-    def later(self, statement: Callable[[], str]) -> None:
+    def later(self, statement: str) -> None:
         """A statement that is run when all tables above are there."""
         self._later.append(statement)
 
@@ -83,7 +83,7 @@ class Lookups:
                 if not found:
                     self._fill(one)
             for statement in [] if faults else self._later:
-                self._connection.execute(statement())
+                self._connection.execute(statement)
         for number in range(len(set(columns.values()))):
             self._connection.execute(f"DROP TABLE IF EXISTS pumasi_ids_{number}")
         return faults

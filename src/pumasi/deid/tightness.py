@@ -39,18 +39,14 @@ def _in_table(b: Rules, a: Rules, table: str) -> Iterator[str]:
         [(place, key, rule) for place, layer in enumerate(layers) for key, rule in layer.items() if is_pattern(key)]
         for layers in (ours, theirs)
     )
-    both = {
-        (place, key)
-        for place, key, rule in patterns_b
-        for other in patterns_a
-        if other[:2] == (place, key) and other[2].steps == rule.steps
-    }
+    shared = {(place, key) for place, key, _ in patterns_b} & {(place, key) for place, key, _ in patterns_a}
     for place, key, rule in patterns_b:
         matching = [other for other in patterns_a if overlap(key, other[1])]
         if not matching:
             yield from _at(b, a, rule, None, _place(key, table))
         for other_place, other_key, other in matching:
-            if (place, key) not in both or (other_place, other_key) not in both:
+            # Of two patterns that both files have, the same one wins in both.
+            if (place, key) == (other_place, other_key) or not {(place, key), (other_place, other_key)} <= shared:
                 yield from _at(b, a, rule, other, _place(key, table))
     for _, key, rule in patterns_a:
         if not any(overlap(key, other) for _, other, _ in patterns_b):

@@ -45,7 +45,11 @@ def load(table: Table, config: Config, populations: Mapping[Path, Table]) -> Loa
     faults: list[str] = []
     trees = [_tree(quasi, tables, place, config, faults) for place, quasi in enumerate(config.quasi)]
     values = [_values(one, tables, place, faults) for place, one in enumerate(config.sensitive)]
-    sensitive_trees = {one.column: hierarchy.read(one.hierarchy, one.column) for one in config.sensitive if one.hierarchy}
+    sensitive_trees = {
+        one.column: hierarchy.read(one.hierarchy, one.column, separator=config.separator or ";")
+        for one in config.sensitive
+        if one.hierarchy
+    }
     faults += [fault for one, found in zip(config.sensitive, values, strict=True) for fault in _misfits(one, found, sensitive_trees)]
     if faults:
         raise Invalid(*faults)
