@@ -32,7 +32,9 @@ class Judgement:
 
 
 class Judge(Protocol):
-    def judge(self, classes: Classes) -> Judgement: ...
+    """`among`: the slots that are in question; the others are suppressed already, and what is said of them does not matter."""
+
+    def judge(self, classes: Classes, among: Bools) -> Judgement: ...
 
 
 def _monotone(fails: Bools, classes: Classes) -> Judgement:
@@ -46,7 +48,7 @@ class AtLeast:
 
     k: int
 
-    def judge(self, classes: Classes) -> Judgement:
+    def judge(self, classes: Classes, among: Bools) -> Judgement:
         return _monotone(classes.counts < self.k, classes)
 
 
@@ -57,7 +59,7 @@ class Mapped:
     k: int
     population: Floats
 
-    def judge(self, classes: Classes) -> Judgement:
+    def judge(self, classes: Classes, among: Bools) -> Judgement:
         return _monotone(classes.sums(self.population) < self.k, classes)
 
 
@@ -73,7 +75,7 @@ class Present:
     population: Floats
     judges_absent: bool
 
-    def judge(self, classes: Classes) -> Judgement:
+    def judge(self, classes: Classes, among: Bools) -> Judgement:
         population, counts = classes.sums(self.population), classes.counts
         share = np.divide(counts, population, out=np.zeros_like(counts), where=population > 0)
         sampled = counts > 0
@@ -91,23 +93,23 @@ class Spread:
     def __init__(self, sensitive: Sensitive, of_table: Callable[[Floats], tuple[Bools, Floats]]) -> None:
         self._sensitive, self._of_table = sensitive, of_table
 
-    def judge(self, classes: Classes) -> Judgement:
+    def judge(self, classes: Classes, among: Bools) -> Judgement:
         fails, owed = np.zeros(classes.slots, dtype=np.bool_), np.zeros(classes.slots)
-        for slots, table in _tables(classes, self._sensitive):
+        for slots, table in _tables(classes, self._sensitive, among):
             fails[slots], owed[slots] = self._of_table(table)
         return Judgement(fails, np.where(fails, np.maximum(owed, 1.0), 0.0))
 
 
-def _tables(classes: Classes, sensitive: Sensitive) -> Iterator[tuple[Ints, Floats]]:
-    """The counts of sensitive values in the classes that hold a record, in parts that fit into memory."""
-    filled = np.flatnonzero(classes.counts)
-    place = np.zeros(classes.slots, dtype=np.int64)
+def _tables(classes: Classes, sensitive: Sensitive, among: Bools) -> Iterator[tuple[Ints, Floats]]:
+    """The counts of sensitive values in the classes in question that hold a record, in parts that fit into memory."""
+    filled = np.flatnonzero(among & (classes.counts > 0))
+    place = np.full(classes.slots, -1, dtype=np.int64)
     place[filled] = np.arange(len(filled))
     rows, wide = place[classes.of[sensitive.of]], len(sensitive.values)
     part = max(1, _CELLS // wide)
     for start in range(0, len(filled), part):
         slots = filled[start : start + part]
-        mine = (rows >= start) & (rows < start + part) if len(filled) > part else slice(None)
+        mine = (rows >= start) & (rows < start + part)
         cells = (rows[mine] - start) * wide + sensitive.value[mine]
         yield slots, sums(cells, sensitive.counts[mine], len(slots) * wide).reshape(len(slots), wide)
 
@@ -329,7 +331,7 @@ class Model:
         """Judge a node; stops early where it is hopeless, unless the verdict must be `complete`."""
         fails, owed, hopeless = np.zeros(classes.slots, dtype=np.bool_), np.zeros(classes.slots), False
         for judge in self.judges:
-            found = judge.judge(classes)
+            found = judge.judge(classes, owed < classes.counts)
             fails |= found.fails
             np.maximum(owed, found.owed, out=owed)
             hopeless = hopeless or found.hopeless

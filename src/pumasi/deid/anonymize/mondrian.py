@@ -80,7 +80,7 @@ class _Work:
         classes = Classes((), of, parts, sums(of, self._combinations.counts, parts))
         result = np.ones(parts, dtype=np.bool_)
         for judge in self._judges:
-            result &= ~judge.judge(classes).fails | (classes.counts == 0)
+            result &= ~judge.judge(classes, result).fails | (classes.counts == 0)
         return result & (classes.counts > 0) if self._everyone else result
 
     def _widest(self) -> Ints:
