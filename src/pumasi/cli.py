@@ -49,11 +49,13 @@ def verify(
     file: Annotated[str, typer.Argument(help="A case bundle.")],
     policy: Annotated[str | None, typer.Option(help="A C2SP tlog-policy with the keys you trust.")] = None,
     running: Annotated[bool, typer.Option("--open", help="Accept a running case, as complete up to its last entry only.")] = False,
+    erased: Annotated[bool, typer.Option("--erased", help="Accept a bundle without documents that were erased, or only left out.")] = False,
 ) -> None:
     """Check a case bundle offline: signatures, permits, order, completeness, proofs, cosignatures."""
     from pumasi.ledger.verify import main as verify_main
 
-    raise typer.Exit(verify_main([file, *(["--policy", policy] if policy else []), *(["--open"] if running else [])]))
+    accepted = [*(["--open"] if running else []), *(["--erased"] if erased else [])]
+    raise typer.Exit(verify_main([file, *(["--policy", policy] if policy else []), *accepted]))
 
 
 @app.command()

@@ -18,13 +18,14 @@ from pumasi.kernel import codes
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import sign
 from pumasi.ledger import note, verify
-from tests.casebook import RESEARCHER, STEPS, play
+from tests.casebook import RESEARCHER, STEPS, play, play_certified
 from tests.property import test_bundle_mutations as mutations
 from tests.unit import test_verify as cases
 from tests.unit.test_note import BAD_POLICIES
+from tests.unit.test_verify_erased import without_documents
 
-JUDGE = """async ([bundle, policy, mayBeOpen]) => {
-  const judged = await judge(bytesOf(bundle), policy === null ? null : bytesOf(policy), { mayBeOpen });
+JUDGE = """async ([bundle, policy, mayBeOpen, mayBeErased]) => {
+  const judged = await judge(bytesOf(bundle), policy === null ? null : bytesOf(policy), { mayBeOpen, mayBeErased });
   if (judged.verdict !== "holds") return [judged.verdict, judged.reasons.map((reason) => spoken(reason))];
   const { title, proven, hospitals, ofLog, notProven, fingerprints } = judged.report;
   const ofHospitals = hospitals.flatMap(({ name, sentences }) => sentences.map((sentence) => `${name}: ${spoken(sentence)}`));
@@ -47,6 +48,7 @@ class Asked(NamedTuple):
     data: bytes
     policy: bytes | None = None
     may_be_open: bool = False
+    may_be_erased: bool = False
 
 
 class Answer(NamedTuple):
@@ -61,7 +63,7 @@ def by_command(asked: Asked) -> Answer:
     except verify.Broken as broken:
         return Answer("unreadable", list(broken.reasons))
     try:
-        verified = verify.verify(asked.data, may_be_open=asked.may_be_open)
+        verified = verify.verify(asked.data, may_be_open=asked.may_be_open, may_be_erased=asked.may_be_erased)
     except verify.Broken as broken:
         return Answer("broken", list(broken.reasons))
     refused = [] if policy is None else verify.policy_refusals(policy, verified)
@@ -85,7 +87,7 @@ def facts(verified: verify.Verified, *, pinned: bool) -> list[str]:
 
 def by_page(checker: Page, asked: list[Asked]) -> list[Answer]:
     """What the page says; a handful of bundles at a time, because they travel as text."""
-    items = [[encoded(data), None if policy is None else encoded(policy), may_be_open] for data, policy, may_be_open in asked]
+    items = [[encoded(data), None if policy is None else encoded(policy), *accepted] for data, policy, *accepted in asked]
     handfuls = [checker.evaluate(JUDGE_ALL, items[at : at + 20]) for at in range(0, len(items), 20)]
     return [Answer(*answer) for handful in handfuls for answer in handful]
 
@@ -110,6 +112,14 @@ def agreed(checker: Page, asked: dict[str, Asked]) -> Counter[str]:
 
 
 # --- whole bundles ---
+
+
+@pytest.mark.parametrize("make", [play, play_certified])
+def test_on_bundles_without_documents_that_were_erased(checker: Page, make: Any) -> None:
+    book = make()
+    for accepted, verdict in ((True, "holds"), (False, "broken")):
+        asked = {name: Asked(data, may_be_erased=accepted) for name, data in without_documents(book).items()}
+        assert agreed(checker, asked) == {verdict: len(asked)}
 
 
 def test_on_every_stage_of_a_case(checker: Page) -> None:

@@ -67,7 +67,7 @@ def test_the_area_lies_between_its_bounds_and_near_the_exact_one(hospitals: int)
 def test_a_score_of_few_values_has_its_exact_area() -> None:
     """Each value is a bin; what is measured here is the same whatever the hospitals."""
     rows = PEOPLE[PEOPLE.groupby("points")["died"].transform("count") >= 40]
-    found = ask("roc", split(rows, 4), "points", bins=60)
+    found = ask("roc", split(rows, 4), "points")
     least, most = found["bounds"]["auroc"]
     assert least == most == found["estimates"]["auroc"] == pytest.approx(auroc(*both("points", rows)), rel=1e-12)
     assert found["standard_errors"]["auroc"] == pytest.approx(delong(*both("points", rows)), rel=1e-9)
@@ -173,3 +173,14 @@ def test_certain_predictions_do_not_stop_a_calibration() -> None:
     clipped = np.clip(score, 1e-8, 1 - 1e-8)
     slope = sm.GLM(outcome, sm.add_constant(np.log(clipped / (1 - clipped))), family=sm.families.Binomial()).fit(tol=1e-14)
     assert ask("calibration", split(rows, 3))["estimates"]["slope"] == pytest.approx(slope.params[1], rel=1e-8)
+
+
+def test_the_bins_of_all_kinds_are_unions_of_the_same_ones() -> None:
+    """Otherwise the difference of two bins would be a few people."""
+    tables = split(PEOPLE, 3)
+    finest = set(ask("roc", tables)["edges"])
+    for kind in ("roc", "calibration", "brier"):
+        for bins in (2, 5, 10, 30):
+            found = ask(kind, tables, bins=bins)
+            assert set(found["edges"]) <= finest and 1 < len(found["bins"]) <= bins
+    assert len(finest) > 10

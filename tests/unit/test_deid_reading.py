@@ -83,7 +83,7 @@ def test_a_table_of_a_duckdb_file(tmp_path: Path) -> None:
     [
         (b"", "the file is empty"),
         (b"\n\n", "nothing but blank lines"),
-        (b"a,b\n", "has a header but no rows"),
+        (b"a,b\n", "there are columns but no rows"),
         (b"1,2\n3,4\n", "the first line holds values"),
         (b"a,b,A\n1,2,3\n", "columns 1 and 3 have the same name"),
         (b"a,,b\n1,2,3\n", "column 2 has no name"),

@@ -64,7 +64,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         case "judge":
             return {"step": "done", "result": _result(question, state, smallest=terms.smallest_cell)}
         case _:
-            return scores.advance(total, question, state, terms, bins=question.get("bins", USUAL_BINS))
+            return scores.advance(total, question, state, terms)
 
 
 def finish(result: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def finish(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result(question: dict[str, Any], state: dict[str, Any], *, smallest: int) -> dict[str, Any]:
-    bins = scores.merged(state["bins"], smallest=smallest)
+    bins = scores.merged(state["bins"], smallest=smallest, most=question.get("bins", USUAL_BINS))
     found = scores.result(question, state, bins)
     for told, one in zip(found["bins"], bins, strict=True):
         told["predicted"] = one["score"] / (one["ones"] + one["zeros"])

@@ -57,7 +57,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
 def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
     """The next state. Step "done" carries the result, or `refused` where no finite fit exists."""
     if state["step"] not in ("slope", "large"):
-        after = scores.advance(total, question, state, terms, bins=question.get("bins", USUAL_BINS))
+        after = scores.advance(total, question, state, terms)
         return after if after["step"] != "counted" else _fit("slope", question, after, terms)
     fit = glm.advance(total, _model(question, state["step"]), state["fit"], terms)
     if fit["step"] != "done":
@@ -117,7 +117,7 @@ def _told(reason: str, question: dict[str, Any]) -> str:
 
 
 def _result(question: dict[str, Any], state: dict[str, Any], *, smallest: int) -> dict[str, Any]:
-    bins = scores.merged(state["bins"], smallest=smallest)
+    bins = scores.merged(state["bins"], smallest=smallest, most=question.get("bins", USUAL_BINS))
     found = scores.result(question, state, bins)
     for told, one in zip(found["bins"], bins, strict=True):
         told["predicted"] = one["score"] / (one["ones"] + one["zeros"])

@@ -115,6 +115,11 @@ def scale(squares: float, *, rows: int, mean: float = 0.0) -> float:
     return math.sqrt(squares / rows + mean * mean)
 
 
+def penalty(ridge: float, scales: Sequence[float], question: dict[str, Any]) -> list[float]:
+    """The ridge on the square of each coefficient of the columns as they are fitted: centred and divided by these scales."""
+    return [ridge / (float(one) ** 2 if question.get("ridge_on") == "columns" else 1.0) for one in scales]
+
+
 def flat(names: Sequence[str]) -> dict[str, Any]:
     return {"step": "done", "refused": [f"'{name}' has the same value for everybody; leave it out" for name in names]}
 

@@ -41,6 +41,13 @@ _SCORE = Key("column", "the column with the predicted probability or score")
 _OUTCOME = Key("column", "the column with the outcome, 0 or 1")
 _BINS = Key("whole", "how many bins the scores are counted in", needed=False)
 _DESIGN = Key("design", "", job=True)
+_RIDGE = Key("penalty", 'half of this times each squared coefficient is taken off; `"cv"` chooses it by cross-validation', needed=False)
+_RIDGE_ON = Key(
+    "choice",
+    "whether the penalty is on coefficients of standardised columns, as without the key, or of the columns as they are",
+    needed=False,
+    choices=("standardised", "columns"),
+)
 FAMILIES = ("gaussian", "binomial", "poisson", "gamma")
 
 # In every kind, next to what FORMS says.
@@ -78,7 +85,8 @@ FORMS: dict[AnalysisKind, dict[str, Key]] = {
         "weights": Key("column", "a column that says how much each row counts", needed=False),
         "cluster": Key("choice", "standard errors that allow for dependence within a hospital", needed=False, choices=("hospital",)),
         "robust": Key("choice", "standard errors that do not trust the variance of the family", needed=False, choices=("HC0", "HC1")),
-        "ridge": Key("penalty", 'a penalty on the standardised coefficients, or `"cv"` to choose it by cross-validation', needed=False),
+        "ridge": _RIDGE,
+        "ridge_on": _RIDGE_ON,
         "compare": Key("formula", "a smaller model: the likelihood-ratio test against it, on the same people", needed=False),
         "design": _DESIGN,
         "compare_design": _or_not(_DESIGN),
@@ -92,6 +100,8 @@ FORMS: dict[AnalysisKind, dict[str, Key]] = {
         ),
         "ties": Key("choice", "how events at one time are treated; efron without the key", needed=False, choices=("efron", "breslow")),
         "grid": _or_not(_GRID),
+        "ridge": _RIDGE,
+        "ridge_on": _RIDGE_ON,
         "design": _DESIGN,
     },
     "kaplan_meier": {

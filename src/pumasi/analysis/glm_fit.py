@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 PENALTIES = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
-# A fit that only decides which penalty predicts best need not be sharper than a hundredth of a standard error.
-ENOUGH_TO_COMPARE = 1e-4
+# A fit that only decides which penalty predicts best is sharp enough where the squared step to the optimum is this in standard errors.
+ENOUGH_TO_COMPARE = 1e-3
 ALL = -1  # no fold is left out
 
 
@@ -144,8 +144,9 @@ def _plans(question: dict[str, Any], state: dict[str, Any]) -> list[dict[str, An
 
 def _penalty(fit: dict[str, Any], question: dict[str, Any], state: dict[str, Any]) -> list[float]:
     """The ridge on each coefficient in units of the sums; the intercept is free."""
-    columns = _augmented(question, state)[0]
-    return [fit["ridge"] / state["unit"] if columns[place]["factors"] else 0.0 for place in fit["columns"]]
+    columns, _, scales = _augmented(question, state)
+    each = covariates.penalty(fit["ridge"] / state["unit"], scales, question)
+    return [each[place] if columns[place]["factors"] else 0.0 for place in fit["columns"]]
 
 
 def _known(fit: dict[str, Any], question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import math
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
+from pumasi.analysis import covariates
 from pumasi.analysis import design as designs
 from pumasi.analysis import family as families
 from pumasi.analysis.forms import HOSPITAL
@@ -38,7 +39,8 @@ def _square(values: Sequence[float], size: int) -> list[list[float]]:
 
 
 def _penalty(model: dict[str, Any], question: dict[str, Any], state: dict[str, Any]) -> list[float]:
-    return [model["ridge"] / state["unit"] if column["factors"] else 0.0 for column in question["design"]["columns"]]
+    each = covariates.penalty(model["ridge"] / state["unit"], state["scales"], question)
+    return [one if column["factors"] else 0.0 for one, column in zip(each, question["design"]["columns"], strict=True)]
 
 
 def _expected(model: dict[str, Any], question: dict[str, Any], state: dict[str, Any]) -> list[list[float]]:
@@ -91,11 +93,15 @@ def result(question: dict[str, Any], state: dict[str, Any], *, meat: list[list[f
     }
     said |= {key: question[key] for key in ("offset", "weights") if key in question}
     if question.get("ridge"):
-        said |= {"ridge": model["ridge"]} | ({"ridge_path": state["path"]} if "path" in state else {})
+        said |= {"ridge": model["ridge"], "ridge_on": question.get("ridge_on", "standardised")} | (
+            {"ridge_path": state["path"]} if "path" in state else {}
+        )
     if "compare" in question:
         said["compare"] = _comparison(question, state, deviance=deviance, dispersion=said["dispersion"], parameters=len(names))
     if rows != state["people"]:
         said["rows"] = rows
+    if "findings" in state:
+        said["findings"] = state["findings"]
     if state.get("implied_counts"):
         said["implied_counts"] = state["implied_counts"]
     return said | {"said": _people(question, state, said)}

@@ -53,6 +53,7 @@ class Cases:
     outcome: NDArray[np.float64]
     factors: dict[tuple[str, str | None], NDArray[np.float64] | NDArray[np.bool_]]
     beside: dict[str, NDArray[np.float64]]
+    kept: NDArray[np.bool_]  # of the table's rows, those that are here
 
     @property
     def rows(self) -> int:
@@ -116,4 +117,5 @@ def complete_cases(frame: Frame, design: dict[str, Any], *, beside: Sequence[str
         outcome=outcome[keep],
         factors={key: values[keep] for key, values in factors.items()},
         beside={name: values[keep] for name, values in numbers.items()},
+        kept=keep,
     )

@@ -15,9 +15,12 @@ from pumasi.analysis import (
     calibration,
     correlation,
     count,
+    cox,
     describe,
     glm,
     histogram,
+    kaplan_meier,
+    logrank,
     quantiles,
     roc,
     table,
@@ -77,7 +80,7 @@ class Method(Protocol):
 KINDS: Mapping[str, Method] = {
     "count": count, "describe": describe, "table": table, "table1": table1, "histogram": histogram, "quantiles": quantiles,
     "correlation": correlation, "ttest": ttest, "anova": anova,
-    "glm": glm,
+    "glm": glm, "cox": cox, "kaplan_meier": kaplan_meier, "logrank": logrank,
     "roc": roc, "calibration": calibration, "brier": brier,
 }  # fmt: skip
 

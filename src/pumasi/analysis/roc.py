@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["advance", "check", "finish", "group_counts", "groups", "local", "refusals", "start"]
 
-USUAL_BINS = 100
 SEPARATED = "'{}' foretells '{}' with hardly an error, so that it would tell the outcome of everybody whose score is known"
 
 
@@ -51,13 +50,15 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
 
 def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
     """The next state. Step "done" carries the result, or `refused` where the score separates the outcomes."""
-    after = scores.advance(total, question, state, terms, bins=question.get("bins", USUAL_BINS), trimmed=True)
+    after = scores.advance(total, question, state, terms, trimmed=True)
     if after["step"] != "counted":
         return after
     area, least, most, error = _area(after["bins"])
     if most >= 1 or least <= 0:  # all bins but one hold one outcome alone
         return {"step": "done", "refused": [SEPARATED.format(question["score"], question["outcome"])]}
-    found = scores.result(question, after, scores.merged(after["bins"], smallest=terms.smallest_cell))
+    found = scores.result(
+        question, after, scores.merged(after["bins"], smallest=terms.smallest_cell, most=question.get("bins", scores.MOST_BINS))
+    )
     found |= {"estimates": {"auroc": area}, "bounds": {"auroc": [least, most]}}
     return {"step": "done", "result": found | {"standard_errors": {"auroc": None if after["repeated"] else error}}}
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from pumasi.analysis.frame import Frame, Terms
 
-MOST_BINS = 200
+MOST_BINS = 100
+FINEST = 100  # bins in which pairs of people are compared, at most about twice as many
 _FIRST = 5  # elements before those of the search in the first sum
 
 CONSTANT = "'{}' has the same value for everybody, so it tells nobody from anybody"
@@ -89,7 +90,7 @@ def refusals(
 
 
 def advance(
-    total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms, *, bins: int, trimmed: bool = False
+    total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms, *, trimmed: bool = False
 ) -> dict[str, Any]:
     """The next state. Step "counted" carries `bins`: ends, rows and people with and without the outcome, and the sum of scores.
 
@@ -100,7 +101,9 @@ def advance(
     first = state["step"] == "count"
     inner = total[_FIRST:] if first else total
     rows = search.counted(inner, [question["score"]], state)[question["score"]]["rows"]
-    after = search.advance(inner, [question["score"]], state, terms, wanted=lambda _, one: 2 * one.rows * bins > 3 * rows, trimmed=trimmed)
+    after = search.advance(
+        inner, [question["score"]], state, terms, wanted=lambda _, one: 2 * one.rows * FINEST > 3 * rows, trimmed=trimmed
+    )
     if first:
         after |= {"everybody": round(total[0]), "ones": round(total[3]), "zeros": round(total[4])}
     if after["step"] != "found":
@@ -134,8 +137,11 @@ def _advance_bins(total: Sequence[float], state: dict[str, Any], terms: Terms) -
     return {**state, "step": "counted", "bins": bins, "dropped": dropped}
 
 
-def merged(bins: Sequence[dict[str, Any]], *, smallest: int) -> list[dict[str, Any]]:
-    """Neighbours together, from the highest score down, until each has enough people on either side of the outcome."""
+def merged(bins: Sequence[dict[str, Any]], *, smallest: int, most: int) -> list[dict[str, Any]]:
+    """Neighbours together, from the highest score down, until each has enough people on either side of the outcome; then to `most` bins.
+
+    The first step depends on the rows alone, so that the bins of all kinds are unions of the same ones, and none can be subtracted.
+    """
     groups: list[list[dict[str, Any]]] = [[]]
     for one in reversed(bins):
         if _is_large(groups[-1], smallest):
@@ -144,7 +150,19 @@ def merged(bins: Sequence[dict[str, Any]], *, smallest: int) -> list[dict[str, A
     if len(groups) > 1 and not _is_large(groups[-1], smallest):
         left = groups.pop()
         groups[-1] += left
-    return [_together(group[::-1]) for group in reversed(groups)]
+    fine = [_together(group[::-1]) for group in reversed(groups)]
+    coarse: list[list[dict[str, Any]]] = [[]]
+    rows, seen = sum(_rows(one) for one in fine), 0
+    for one in fine:
+        if coarse[-1] and seen >= rows * len(coarse) / most:
+            coarse.append([])
+        coarse[-1].append(one)
+        seen += _rows(one)
+    return [_together(group) for group in coarse]
+
+
+def _rows(one: dict[str, Any]) -> int:
+    return int(one["ones"] + one["zeros"])
 
 
 def _is_large(group: Sequence[dict[str, Any]], smallest: int) -> bool:

@@ -59,13 +59,14 @@ def protect(
 
 
 def findings(results: Sequence[Result], protected: Sequence[Result]) -> list[str]:
-    """What `protect` left out, in sentences for those who review the release; [CLEAR] when it left nothing out."""
+    """What `protect` or a method left out or noticed, in sentences for those who review the release; [CLEAR] when there is nothing."""
     notes = []
     for before, after in zip(results, protected, strict=True):
         title = f"'{after['name']}'" if "name" in after else f"the {after['kind']} of '{after['table']}'"
         if "refused" in after:
             notes += [f"{title} is refused: {reason}" for reason in after["refused"]]
             continue
+        notes += [f"{title}: {finding}" for finding in after.get("findings", [])]
         unsaid = set(_unsaid(after)) - set(_unsaid(before))
         cells = [path for path in unsaid if (len(path) > 1 and path[:1] != ("columns",)) or "levels" in path]
         for count, what in ((len(cells), "cells"), (len(unsaid) - len(cells), "totals")):

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import quote
 
-from pumasi.analysis.summary import glm_summary
+from pumasi.analysis import printed
+from pumasi.analysis.printed import tidy
 from pumasi.client import waiting
 from pumasi.client.asking import Asking
 from pumasi.client.home import Home
@@ -62,11 +63,11 @@ class Result:
         return dict(self["standard_errors"])
 
     def summary(self) -> str:
-        if self.refused:
-            return f"{self.values['name']}: refused\n" + "\n".join(f"  {reason}" for reason in self.refused)
-        if self.values["kind"] == "glm":
-            return glm_summary(dict(self.values))
-        return json.dumps(dict(self.values), ensure_ascii=False, indent=2)
+        return printed.text(self.values)
+
+    def csv(self) -> str:
+        """The numbers as tidy CSV: one per row, with its error where it has one; what is left out is empty."""
+        return tidy.text(dict(self.values))
 
 
 @dataclass(frozen=True)

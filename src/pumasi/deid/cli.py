@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pumasi.kernel.errors import Invalid
 
 app = typer.Typer(no_args_is_help=True, help="Pseudonymise and anonymise tables; measure the risk.")
 
@@ -71,6 +74,10 @@ def table(
         Path | None, typer.Option(help="The key of this permit; made (mode 0600) if it is not there. Without one, a key that is forgotten.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the risk before and after here, as a page.")] = None,
+    quasi: Annotated[
+        str,
+        typer.Option(help="For the report: the columns that an outsider may know, parted by commas; else those that are made coarser."),
+    ] = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what was done here, as JSON.")] = None,
     memory_mb: Annotated[
         int | None, typer.Option(min=200, help="How much memory DuckDB may use, in MiB; what does not fit goes to the disk, encrypted.")
@@ -80,10 +87,19 @@ def table(
     from pumasi.deid.progress import progress
     from pumasi.deid.table import pseudonymise
 
+    for file in (report, json_file):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise Invalid(f"{file}: there is no such folder; make it first")
     with progress() as tell:
         done = pseudonymise(source, rules=rules, out=out, key=key, memory_mb=memory_mb, tell=tell)
+    record = done.plain()
+    if report is not None:
+        from pumasi.deid import beforeafter
+        from pumasi.deid.risk.command import listed
+
+        record["risk"] = beforeafter.report(source, done, quasi=listed(quasi), html=report)
     if json_file:
-        json_file.write_text(json.dumps(done.plain(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        json_file.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     for one in done.tables:
         left = f", {one.left_out} without a person left out" if one.left_out else ""
         typer.echo(f"{one.place}: {one.rows} rows, {len(one.treated.columns)} of {len(one.treated.decisions)} columns{left}")
@@ -115,7 +131,7 @@ def suggest(
     from pumasi.deid.progress import progress
 
     with progress() as tell:
-        found = suggesting.suggest(source, memory_mb=memory_mb, tell=tell)
+        found = suggesting.suggest(source, memory_mb=memory_mb, workers=os.cpu_count() or 1, tell=tell)
     suggesting.write(found, out)
     if json_file:
         json_file.write_text(json.dumps(suggesting.plain(found), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -84,8 +84,6 @@ def survey(path: Path, where: str) -> Delimited:
         columns, skip = _header(file, separator, where)
         _refuse_long_lines(file, separator, where)
         rows = _rows(file, separator, where, len(columns), skip)
-        if rows <= 0:
-            raise Invalid(f"{where}: the file has a header but no rows; export the table again")
     except Invalid:
         file.close()
         raise

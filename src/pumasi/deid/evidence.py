@@ -54,6 +54,14 @@ class Found:
         if span.confidence > self.confidence:
             self.confidence, self.why = span.confidence, span.why
 
+    def merge(self, other: Found) -> None:
+        self.rows += other.rows
+        self.whole += other.whole
+        self.hidden += other.hidden
+        self.likely += other.likely
+        if other.confidence > self.confidence:
+            self.confidence, self.why = other.confidence, other.why
+
 
 @dataclass
 class Tally:
@@ -105,6 +113,16 @@ class Tally:
             )
         return found
 
+    def merge(self, other: Tally) -> None:
+        """Add what was counted over other cells of the same column."""
+        self.cells += other.cells
+        self.names += other.names
+        self._shapes.update(other._shapes)
+        for kind, found in other.found.items():
+            self._of(kind).merge(found)
+        for key, bare in other._bare.items():
+            self._bare.setdefault(key, Found(bare.kind)).merge(bare)
+
     def _weigh(self, bare: Found, shape: str, confidence: float) -> tuple[float, str]:
         """The confidence in the light of all cells of the shape: what most of them show is sure, what few show may be chance."""
         cells = self._shapes[shape]
@@ -152,9 +170,13 @@ def _disguised(value: str, span: Span) -> bool:
     return "inside" in span.why or plain(said).text != said
 
 
-_ORDINARY = re.compile(r"[0-9]{1,5}|[-+]?[0-9]{1,5}\.[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# What a short cell must hold to be worth a look: three letters together, six digits, or a sign that is neither letter, digit nor mark.
+HOLDS = r"[A-Za-z]{3}|[^ -~]|[@%&=\\]|(?:[0-9][^0-9]*){6}"
+SHORT = 11  # characters
+ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?"
+_HOLDS, _ISO = re.compile(HOLDS), re.compile(ISO)
 
 
 def ordinary(value: str) -> bool:
-    """A small number or an ISO date as a whole: nothing can hide in it."""
-    return _ORDINARY.fullmatch(value) is not None
+    """A short code, a number of five digits, an ISO date or time: nothing can hide in it."""
+    return (len(value) <= SHORT and _HOLDS.search(value) is None) or _ISO.fullmatch(value) is not None

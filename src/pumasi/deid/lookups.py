@@ -41,7 +41,7 @@ class Lookups:
     def __init__(self, table: Table, source: str) -> None:
         self._table, self._source, self._connection = table, source, table.connection
         self._wanted: list[_Wanted] = []
-        self._later: list[Callable[[], str]] = []
+        self._later: list[str] = []
         self._sampled: list[float] | None = None
         self._number = 0
 
@@ -66,7 +66,7 @@ class Lookups:
         self._wanted.append(_Wanted(name, column, small, made, last))
         return layers.join(name, "raw", Value(f"c{column}", 0, kind), {f"t{place}": value.kind for place, value in enumerate(made)})
 
-    def later(self, statement: Callable[[], str]) -> None:
+    def later(self, statement: str) -> None:
         """A statement that is run when all tables above are there."""
         self._later.append(statement)
 
@@ -83,7 +83,7 @@ class Lookups:
                 if not found:
                     self._fill(one)
             for statement in [] if faults else self._later:
-                self._connection.execute(statement())
+                self._connection.execute(statement)
         for number in range(len(set(columns.values()))):
             self._connection.execute(f"DROP TABLE IF EXISTS pumasi_ids_{number}")
         return faults
@@ -117,13 +117,14 @@ class Lookups:
         if one.last is None:
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name} AS {query}")
         else:
-            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name}_told AS {query}")
+            self._connection.execute(f"CREATE OR REPLACE TABLE {one.name}_told AS {query}")
             self._in_python(one)
         self._connection.execute(f"DROP TABLE {one.name}_ids")
 
     def _in_python(self, one: _Wanted) -> None:
         assert one.last is not None
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name}_pairs (told VARCHAR, t0 VARCHAR)")
+        # The two tables are not temporary ones, because the cursor that reads while the other writes would not see them.
+        self._connection.execute(f"CREATE OR REPLACE TABLE {one.name}_pairs (told VARCHAR, t0 VARCHAR)")
         with self._connection.cursor() as reader:
             cursor = reader.execute(f"SELECT DISTINCT t0 FROM {one.name}_told WHERE t0 IS NOT NULL")
             while rows := cursor.fetchmany(_BATCH):

@@ -7,21 +7,22 @@ The levels of a column are held to classify it and are shown nowhere.
 
 from __future__ import annotations
 
+import itertools
 import math
-import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import duckdb
 
 from pumasi.deid import dates, engine
-from pumasi.deid.evidence import Found, Tally, ordinary
+from pumasi.deid.evidence import HOLDS, ISO, SHORT, Found, Tally, ordinary
+from pumasi.deid.looking import PIECE, Piece, lookers
 from pumasi.deid.reading import Table
 from pumasi.deid.sql import BLANKS, MISSING, NUMBERS
 
 FEW = 20_000  # different values at most, for a column whose levels are counted one by one
 _LEVELS = 600_000  # levels at most that are held at once
-_BATCH = 8_192  # rows at a time
 DAY_FORMS = (
     "%d/%m/%Y",
     "%m/%d/%Y",
@@ -92,8 +93,8 @@ class Column:
         return sum(count < 10 for count in self.levels.values()) if self.levels else 0
 
 
-def profile(table: Table, tell: Tell | None = None) -> list[Column]:
-    """The columns of a table, in its order."""
+def profile(table: Table, tell: Tell | None = None, *, workers: int = 1) -> list[Column]:
+    """The columns of a table, in its order; cells are looked at by as many processes as `workers` says."""
     say = tell or (lambda piece, share: None)
     with table.explained():
         say(f"{table.name}: counts", 0)
@@ -107,9 +108,13 @@ def profile(table: Table, tell: Tell | None = None) -> list[Column]:
         say(f"{table.name}: counts", 100)
         columns = _with_forms(table, columns)
         levels = _levels(table, columns)
-        tallies = {name: _of_levels(one) for name, one in levels.items()}
-        rest = [name for name, one in columns.items() if name not in levels and _may_hold(one)]
-        tallies |= _scan(table, [columns[name] for name in rest], tell)
+        rest = [one for one in columns.values() if one.name not in levels and _may_hold(one)]
+        cells = sum(map(len, levels.values())) + sum(one.filled for one in rest)
+        tallies: dict[str, Tally] = {}
+        with lookers(workers, cells) as look:
+            for piece, tally in look(itertools.chain(_pieces_of_levels(levels), _pieces(table, rest))):
+                tallies.setdefault(piece.column, Tally()).merge(tally)
+                say(f"{table.name}: cells", 100 * piece.rows / table.rows)
     return [_finished(column, levels.get(name), tallies.get(name)) for name, column in columns.items()]
 
 
@@ -241,12 +246,12 @@ def _levels(table: Table, columns: dict[str, Column]) -> dict[str, dict[str, int
     return found
 
 
-def _of_levels(levels: dict[str, int]) -> Tally:
-    tally = Tally()
-    for value, count in levels.items():
-        if not ordinary(value):
-            tally.add(value, count)
-    return tally
+def _pieces_of_levels(levels: dict[str, dict[str, int]]) -> Iterator[Piece]:
+    for name, counts in levels.items():
+        worth = {value: count for value, count in counts.items() if not ordinary(value)}
+        values = iter(worth.items())
+        while part := dict(itertools.islice(values, PIECE)):
+            yield Piece(name, Counter(part))
 
 
 def _dated_type(column: Column) -> bool:
@@ -263,39 +268,26 @@ def _may_hold(column: Column) -> bool:
     return not (fraction and column.whole == 0) and not (column.highest is not None and column.highest < 1e5 and column.type in NUMBERS)
 
 
-def _scan(table: Table, columns: list[Column], tell: Tell | None) -> dict[str, Tally]:
-    """Look at every cell of these columns that could hold something."""
-    tallies = {column.name: Tally() for column in columns}
+def _pieces(table: Table, columns: list[Column]) -> Iterator[Piece]:
+    """Every cell of these columns that could hold something; what repeats within a piece is looked at once."""
     if not columns:
-        return tallies
+        return
     cells = ", ".join(f"CASE WHEN {_inert(text(table, one.name), one)} THEN NULL ELSE {text(table, one.name)} END" for one in columns)
     rows = table.connection.execute(f"SELECT {cells} FROM ({table.sql})")
-    ordered, done, told = [tallies[one.name] for one in columns], 0, time.monotonic()
-    while batch := rows.fetchmany(_BATCH):
-        for row in batch:
-            for tally, value in zip(ordered, row, strict=True):
-                if value is not None:
-                    tally.add(value)
+    done = 0
+    while batch := rows.fetchmany(PIECE):
         done += len(batch)
-        if tell is not None and time.monotonic() - told > 0.2:
-            told = time.monotonic()
-            tell(f"{table.name}: cells", 100 * done / table.rows)
-    return tallies
+        for column, values in zip(columns, zip(*batch, strict=True), strict=True):
+            yield Piece(column.name, Counter(value for value in values if value is not None), done)
 
 
 def _inert(value: str, column: Column) -> str:
     """SQL: whether a cell cannot hold an identifier. Only asked where many cells are so; what is doubtful is looked at."""
-    tests = [f"{value} IS NULL"]
-    if column.numbers > 0:  # a decimal fraction, or a short number; but not 010.12345678 or 800101.1234567
+    tests = [f"{value} IS NULL", f"(length({value}) <= {SHORT} AND NOT regexp_matches({value}, {engine.literal(HOLDS)}))"]
+    if column.numbers > 0:  # a decimal fraction; but not 010.12345678 or 800101.1234567
         dotted = f"contains({value}, '.') AND (length({value}) <> 14 OR position('.' IN {value}) <> 7)"
-        short = f"length({value}) <= 5"
         zeros = f"starts_with({value}, '0') AND NOT starts_with({value}, '0.')"
-        tests.append(
-            f"(isfinite(try_cast({value} AS DOUBLE)) AND NOT contains({value}, '_') AND NOT ({zeros}) AND (({dotted}) OR {short}))"
-        )
+        tests.append(f"(isfinite(try_cast({value} AS DOUBLE)) AND NOT contains({value}, '_') AND NOT ({zeros}) AND {dotted})")
     if column.days > 0:
-        tests.append(f"(length({value}) BETWEEN 10 AND 35 AND regexp_full_match({value}, '{_ISO}'))")
+        tests.append(f"(length({value}) BETWEEN 10 AND 35 AND regexp_full_match({value}, '{ISO}'))")
     return " OR ".join(tests)
-
-
-_ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?"

@@ -87,7 +87,10 @@ def read(spec: str | Path, connection: duckdb.DuckDBPyConnection | None = None) 
 
 
 def tables(spec: str | Path, connection: duckdb.DuckDBPyConnection | None = None) -> list[Table]:
-    """Every table that `spec` names, all over one connection: the files of a folder are parts of one table, or a table each."""
+    """Every table that `spec` names, all over one connection: the files of a folder are parts of one table, or a table each.
+
+    Some of several tables may be empty, as in most databases; all of them may not.
+    """
     with ExitStack() as opened:
         if connection is None:
             connection = opened.enter_context(engine.connection())
@@ -98,6 +101,10 @@ def tables(spec: str | Path, connection: duckdb.DuckDBPyConnection | None = None
             found = [_of_database(text, connection, kind="duckdb")]
         else:
             found = _of_path(Path(spec), connection)
+        if not any(table.rows for table in found):
+            for table in found:
+                opened.callback(table.close)
+            raise Invalid(f"{shown(text)}: there are columns but no rows; export the table again")
         opened.callback(found[-1].close)  # the connection goes last
         return [*found[:-1], replace(found[-1], _opened=opened.pop_all())]
 
@@ -176,9 +183,10 @@ def _of_parquet(path: Path, name: str, connection: duckdb.DuckDBPyConnection) ->
         opened.close()
         raise Invalid(f"{path}: the file cannot be read as Parquet; write it again, or export the table as CSV") from None
     # DuckDB renames columns that differ by case alone; the schema has the names as written, but also the parts of nested columns.
-    names = [str(row[0]) for row in (written if len(written) == len(described) else described)]
+    flat = len(written) == len(described) and not any(str(row[1]).endswith((")", "]")) for row in described)
+    names = [str(row[0]) for row in (written if flat else described)]
     columns = tuple(delimited.clean(one) for one in names)
-    _refuse(opened, str(path), [*delimited.header_faults(columns), *(["the table has columns but no rows"] if rows == 0 else [])])
+    _refuse(opened, str(path), delimited.header_faults(columns))
     aliases = ", ".join(f"c{place}" for place in range(len(columns)))
     renamed = ", ".join(f"c{place} AS {engine.name(column)}" for place, column in enumerate(columns))
     types = {column: str(row[1]) for column, row in zip(columns, described, strict=True)}
@@ -210,7 +218,7 @@ def _of_database(spec: str, connection: duckdb.DuckDBPyConnection, *, kind: str)
         hint = "see that the server runs and lets this user in" if kind == "postgres" else "it is no DuckDB file of this version, or in use"
         raise Invalid(f"{where}: the database cannot be opened; {hint}") from None
     columns = tuple(delimited.clean(str(row[0])) for row in described)
-    _refuse(opened, where, [*delimited.header_faults(columns), *(["the table has columns but no rows"] if rows == 0 else [])])
+    _refuse(opened, where, delimited.header_faults(columns))
     renamed = ", ".join(f"{engine.name(str(row[0]))} AS {engine.name(column)}" for row, column in zip(described, columns, strict=True))
     types = {column: str(row[1]) for column, row in zip(columns, described, strict=True)}
     return Table(table.split(".")[-1], where, columns, types, f"SELECT {renamed} FROM {target}", rows, 0, connection, kind, (), opened)

@@ -140,37 +140,8 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
-def looser(b: Rules, a: Rules) -> list[str]:
-    """Why rules `b` are not at least as tight as `a`, for whatever table; empty means they are, so that a permit on `a` may use `b`."""
-    reasons: list[str] = []
-    if b.shift.days < a.shift.days or set(b.shift.landmarks) - set(a.shift.landmarks) or (b.shift.weekday and not a.shift.weekday):
-        reasons.append(f"'{b.name}' moves dates less than '{a.name}', or leaves more of them where they are")
-    if set(b.person) != set(a.person):
-        reasons.append(f"'{b.name}' and '{a.name}' find the person in different columns")
-    if b.without_person != a.without_person and b.without_person != "refuse":
-        reasons.append(f"'{b.name}' lets rows without a person pass in another way than '{a.name}'")
-    for table in ("", *sorted({*a.tables, *b.tables})):
-        keys = {*a.columns, *b.columns, *a.tables.get(table, {}), *b.tables.get(table, {})}
-        reasons.extend(reason for key in sorted(keys) if (reason := _looser_at(b, a, table, key, None)))
-    reasons.extend(reason for kind in TYPES if (reason := _looser_at(b, a, "", "\0", kind)))
-    return list(dict.fromkeys(reasons))
-
-
-def _looser_at(b: Rules, a: Rules, table: str, key: str, kind: str | None) -> str | None:
-    """A pattern is asked about like a name: it matches itself, and the longest that matches it decides it in the other file."""
-    ours, theirs = b.rule_of(table, key, kind), a.rule_of(table, key, kind)
-    if ours is None or ours.steps[0].do == "drop":
-        return None  # refused or left out
-    what = f"values of type {kind}" if kind else f"'{key}'" + (f" of '{table}'" if table else "")
-    if theirs is None:
-        return f"'{b.name}' shows {what}, of which '{a.name}' knows nothing"
-    if treatments.at_least_as_tight(ours.steps, theirs.steps):
-        return None
-    return f"{what}: {treatments.told(ours.steps)} of '{b.name}' is not as tight as {treatments.told(theirs.steps)} of '{a.name}'"
-
-
 def _longest(rules: Mapping[str, Rule], column: str, where: str) -> Rule | None:
-    matching = [key for key in rules if _is_pattern(key) and fnmatchcase(column, key)]
+    matching = [key for key in rules if is_pattern(key) and fnmatchcase(column, key)]
     if not matching:
         return None
     most = max(map(_letters, matching))
@@ -180,7 +151,8 @@ def _longest(rules: Mapping[str, Rule], column: str, where: str) -> Rule | None:
     return rules[best[0]]
 
 
-def _is_pattern(key: str) -> bool:
+def is_pattern(key: str) -> bool:
+    """Whether a key of a rule file stands for many columns."""
     return "*" in key or "?" in key
 
 
@@ -299,7 +271,7 @@ def _layer(path: Path, section: str, written: Any, faults: list[str]) -> dict[st
             continue
         if folded(key) in found:
             faults.append(f"{path}: [{section}] names '{key}' twice (upper and lower case are the same)")
-        if _is_pattern(key) and _letters(key) < 2 and steps[0].do == "keep":
+        if is_pattern(key) and _letters(key) < 2 and steps[0].do == "keep":
             faults.append(f'{path}: [{section}] "{key}" = "keep" would keep columns that nobody has looked at; name them')
         note = next((one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)), {})
         found[folded(key)] = Rule(place, steps, str(note.get("why", "")), bool(note.get("unverified", False)))

@@ -33,7 +33,7 @@ class Suggestion:
     proposals: tuple[Proposal, ...]
 
 
-def suggest(spec: str | Path, *, memory_mb: int | None = None, tell: Tell | None = None) -> list[Suggestion]:
+def suggest(spec: str | Path, *, memory_mb: int | None = None, workers: int = 1, tell: Tell | None = None) -> list[Suggestion]:
     """A suggestion for each table that `spec` names (as in reading.read). `Invalid` when the header holds somebody's data."""
     with engine.connection(memory_mb=memory_mb) as connection:
         opened = tables(spec, connection)
@@ -41,7 +41,7 @@ def suggest(spec: str | Path, *, memory_mb: int | None = None, tell: Tell | None
             faults = [fault for table in opened for fault in _header(table)]
             if faults:
                 raise Invalid(*faults)
-            return [_of_table(table, tell) for table in opened]
+            return [_of_table(table, workers, tell) for table in opened]
         finally:
             for table in opened:
                 table.close()
@@ -56,8 +56,8 @@ def _header(table: Table) -> list[str]:
     ]
 
 
-def _of_table(table: Table, tell: Tell | None) -> Suggestion:
-    columns = profile(table, tell)
+def _of_table(table: Table, workers: int, tell: Tell | None) -> Suggestion:
+    columns = profile(table, tell, workers=workers)
     person = _person(columns)
     korean = _korean(table, columns)
     cases = [Case(one, Hint("person") if one.name == person else hint(one.name), person is not None, korean) for one in columns]

@@ -86,12 +86,8 @@ def pseudonymise(
     today: date | None = None,
     memory_mb: int | None = None,
     tell: Tell = lambda name, share: None,
-    after: Callable[[Written, duckdb.DuckDBPyConnection], None] | None = None,
 ) -> Done:
-    """Treat every table that `source` names and write it to `out`. Nothing appears there unless all of it does.
-
-    `after` sees each table when it is written and before it appears, for a report of before and after.
-    """
+    """Treat every table that `source` names and write it to `out`. Nothing appears there unless all of it does."""
     began = time.monotonic()
     said = rulefile.load(rules)
     _refuse_same_place(source, out, key)
@@ -108,14 +104,12 @@ def pseudonymise(
             raise Invalid(f"{source}: the rules '{said.name}' drop every column, so there is nothing to write")
         several = len(tables) > 1 or Path(source).is_dir()
         suffix = ".csv" if all(table.kind == "csv" for table in tables) else ".parquet"
-        if key is not None and secret.kept == "made":
-            keys.keep(secret, key)
         with writing.place(out, connection, several=several, suffix=suffix) as to:
             written = []
             for one in shown:
                 written.append(_write(one, to, tell))
-                if after is not None:
-                    after(written[-1], connection)
+            if key is not None and secret.kept == "made":
+                keys.keep(secret, key)  # last, so that a run that fails leaves no key behind
     dropped = tuple(one.table.name for one in treated if not one.columns)
     return Done(said, secret, tuple(written), dropped, time.monotonic() - began)
 

@@ -122,7 +122,7 @@ class _Plan:
 
             value, steps = self._lookups.add(self.layers, place, value.kind, all_steps)[0], steps[len(alone) :]
         for step in steps:
-            value = self._step(step, value, column, where)
+            value = self._without_rare(step, value, decision, where) if step.do == "rare" else self._step(step, value, column, where)
         return value
 
     def finished(self, decisions: Mapping[str, Decision], picked: Mapping[str, Value]) -> Treated:
@@ -169,8 +169,6 @@ class _Plan:
                 return sql.cut_date(self.layers, value, step, where, self._at(step, where))
             case "noise":
                 return sql.noisy(self.layers, value, step, where, self._drawn(column))
-            case "rare":
-                return self._without_rare(step, value)
             case "generalise" if step["by"] not in LADDERS:
                 return self._climbed(step, value, where)
             case _:
@@ -270,17 +268,19 @@ class _Plan:
         row = f"encode(concat_ws(chr(31), {cells}, ''))"
         return self.layers.add(f"sha256(getvariable('{outer}') || unhex(sha256(getvariable('{inner}') || {row})))", "text")
 
-    def _without_rare(self, step: Step, value: Value) -> Value:
+    def _without_rare(self, step: Step, value: Value, decision: Decision, where: str) -> Value:
         """Levels that enough different people have, else NULL or what stands for the rest."""
-        level, person = sql.text(self.layers, value), self._rules.person_of(self._table.columns)
-        name, below = self._lookups.name(), self.layers if value.level else Layers(self._source)
-        counted = level if value.level else sql.text(below, value)
-        whose = sql.text(below, self._raw(person)) if person is not None else None
-        columns = f"{counted.sql} AS level" + ("" if whose is None else f", {whose.sql} AS whose")
-        top = max(counted.level, whose.level if whose else 0)
-        how_many = "count(*)" if whose is None else "count(DISTINCT whose)"
+        earlier = decision.steps[: decision.steps.index(step)]
+        if not all(map(sql.alone, earlier)):
+            raise Invalid(f"{where}: let 'rare' come before '{earlier[-1].do}', so that it counts what is in the table")
+        level, below = sql.text(self.layers, value), Layers(self._source)
+        done = functools.reduce(lambda one, made: sql.treated(below, one, made, where, self._today), earlier, self._raw(decision.column))
+        counted, person = sql.text(below, done), self._rules.person_of(self._table.columns)
+        whose = "" if person is None else f", {self._raw(person).sql} AS whose"
+        how_many = "count(*)" if person is None else "count(DISTINCT whose)"
         having = f"WHERE level IS NOT NULL GROUP BY level HAVING {how_many} >= {step['fewer_than']}"
-        self._lookups.later(lambda: f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT level FROM ({below.select(columns, top)}) {having}")
+        name, columns = self._lookups.name(), f"{counted.sql} AS level{whose}"
+        self._lookups.later(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT level FROM ({below.select(columns)}) {having}")
         common = self.layers.join(name, "level", level, {"level": "text"})[0]
         shown = "NULL" if step["as"] is None else engine.literal(step["as"])
         hidden = f"{level.sql} IS NOT NULL AND {common.sql} IS NULL"

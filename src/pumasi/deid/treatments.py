@@ -106,14 +106,14 @@ def _maybe(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _format(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and {"%Y", "%m", "%d"} <= set(re.findall("%.", value)))
+    return value is None or (isinstance(value, str) and "%Y" in re.findall("%.", value))
 
 
 def _at(value: Any) -> bool:
     return value is None or _text(value)
 
 
-FORMAT = Parameter('how the dates are written when it is not plain, as in "%d/%m/%Y"', None, _format, "a form with %Y, %m and %d")
+FORMAT = Parameter('how the dates are written when it is not plain, as in "%d/%m/%Y"', None, _format, "a form with %Y, as %Y%m%d")
 AS = Parameter("what stands for the value instead; nothing when left out", None, _label, "a text")
 
 
@@ -143,7 +143,7 @@ def _lower(b: float | None, a: float | None) -> bool:
 
 
 def _coarser_date(b: Step, a: Step) -> bool:
-    if "age" in (a["to"], b["to"]):
+    if "age" in (a["to"], b["to"]) or a["at"] is not None:
         return bool(a["to"] == b["to"] and a["at"] == b["at"] and b["top"] <= a["top"])
     return DATE_PARTS.index(b["to"]) >= DATE_PARTS.index(a["to"])
 
@@ -183,8 +183,13 @@ TREATMENTS: dict[str, Treatment] = {
         "날짜를 월·분기·연도로 줄이거나 나이로 바꾼다",
         {
             "to": Parameter("how much stays", ..., *_one_of(*DATE_PARTS, "age")),
-            "at": Parameter("for an age: the column with the date at which, or a date (2024-12-31)", None, _at, "a column or a date"),
-            "top": Parameter("for an age: this age and above become one", 90, _whole, "a whole number"),
+            "at": Parameter(
+                'for an age, or a year of birth that hides great age: a column, a date (2024-12-31), or "today"',
+                None,
+                _at,
+                "a column or a date",
+            ),
+            "top": Parameter("with `at`: this age and above become one", 90, _whole, "a whole number"),
             "format": FORMAT,
         },
         _coarser_date,
@@ -321,8 +326,8 @@ def _together(step: Step) -> list[str]:
             return ["'limit' has 'low' or 'high' or both"]
         case "limit" if step["low"] is not None and step["high"] is not None and step["low"] >= step["high"]:
             return ["'low' of 'limit' is below 'high'"]
-        case "date" if (step["to"] == "age") != (step["at"] is not None):
-            return ["'date' to an age needs 'at', and only that"]
+        case "date" if (step["to"] == "age" and step["at"] is None) or (step["to"] in ("month", "quarter") and step["at"] is not None):
+            return ["'date' to an age needs 'at'; to a year it may have it; to a month or quarter it has none"]
         case "date" if step["at"] is not None and step["at"][:1].isdigit() and not is_day(step["at"]):
             return ["'at' of 'date' is a column or a date like 2024-12-31"]
         case "age" if step["top"] % step["width"]:

@@ -16,14 +16,16 @@ def checkpoint(log: Sequencer, case: str, *, covering: int) -> str | None:
 
 
 def bundle_of(log: Sequencer, case: str, checkpoint: str) -> bytes:
-    """The bundle under this checkpoint, with every document that it opens."""
+    """The bundle under this checkpoint, with every document that it opens, but for those that were erased here."""
     size = note.parse_checkpoint(checkpoint).size
     entries, documents = bundle.select(case, log.site.entries_of(CONSORTIUM, case, before=size))
-    opened = {commitment: log.site.document(commitment) for commitment in documents}
+    erased = {commitment for commitment in documents if log.site.document_state(commitment) == "erased"}
+    opened = {commitment: log.site.document(commitment) for commitment in documents if commitment not in erased}
     return bundle.build(
         case,
         entries=entries,
         checkpoint=checkpoint,
         tree=log.site.tree,
         documents={commitment: {"salt": document.salt, "body": document.body} for commitment, document in opened.items()},
+        erased=erased,
     )

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from pumasi.channel import Channel
+    from pumasi.store.site import Site
 
 app = typer.Typer(no_args_is_help=True, help="The coordinating body's hub: membership, catalogue, cases, mailbox, log.")
 Home = Annotated[Path, typer.Option(help="The hub's own folder.")]
@@ -167,6 +168,36 @@ def check(home: Home) -> None:
     keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
     for line in check_log(home / "hub.db", id=load(home).name, keys=keys, snapshot=home / "snapshot"):
         typer.echo(line)
+
+
+@app.command()
+def documents(home: Home, case: str) -> None:
+    """List the documents that the events of a case commit to, and whether they are here."""
+    from pumasi.store.erasure import of_case
+
+    for line in of_case(_record(home), case):
+        typer.echo(line)
+
+
+@app.command()
+def erase(home: Home, commitment: Annotated[str, typer.Argument(help="64 hexadecimal digits, as `documents` lists them.")]) -> None:
+    """Erase body and salt of one document that nothing needs any more; every proof in the log stays valid."""
+    from pumasi.store.erasure import erase as erase_document
+
+    for line in erase_document(_record(home), commitment, database=home / "hub.db"):
+        typer.echo(line)
+
+
+def _record(home: Path) -> Site:
+    """This party's record, also beside the process that serves it."""
+    from pumasi.hub.settings import load
+    from pumasi.kernel.envelope import Keys
+    from pumasi.store.db import open_db
+    from pumasi.store.site import Site as Opened
+    from pumasi.store.snapshot import Snapshots
+
+    name, keys = load(home).name, Keys.from_text((home / "keys" / "coordinator.key").read_text())
+    return Opened(open_db(home / "hub.db"), id=name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
 
 
 def coordinator(home: Path) -> Channel:

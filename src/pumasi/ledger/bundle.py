@@ -7,7 +7,7 @@ no vote's words, no dataset's description, no result. `verify.py` beside this fi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pumasi.kernel.envelope import b64, canonical
@@ -41,11 +41,12 @@ def build(
     checkpoint: str,
     tree: Tree,
     documents: Mapping[str, Mapping[str, Any]],
+    erased: Collection[str] = (),
 ) -> bytes:
     """The bundle of `case` under `checkpoint`, from entries of the consortium and of the case in ascending order.
 
     What follows the closing event is left out, and so are cosignatures by members that it does not show. `documents` maps
-    commitments to `{"salt", "body"}` and may hold more than is opened; `Invalid` when it holds less.
+    commitments to `{"salt", "body"}` and may hold more than is opened; `Invalid` when it holds less and the rest is not `erased`.
     """
     head = parse_checkpoint(checkpoint)
     shown = _until_closed(case, entries)
@@ -68,7 +69,7 @@ def build(
                 for index, data, _ in shown
             ],
             "heads": _heads(events, tree, head.size),
-            "documents": _documents(events, documents),
+            "documents": _documents(events, documents, erased),
         }
     )
 
@@ -88,8 +89,8 @@ def _commitments(events: Iterable[dict[str, Any]]) -> list[str]:
     return [event[OPENED[event["type"]]] for event in events if event["type"] in OPENED]
 
 
-def _documents(events: list[dict[str, Any]], documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    wanted = _commitments(events)
+def _documents(events: list[dict[str, Any]], documents: Mapping[str, Mapping[str, Any]], erased: Collection[str]) -> dict[str, Any]:
+    wanted = [commitment for commitment in _commitments(events) if commitment not in erased]
     missing = [commitment for commitment in wanted if commitment not in documents]
     if missing:
         raise Invalid(*(f"the document behind the commitment {commitment} is not here; was it erased?" for commitment in missing))

@@ -1,4 +1,4 @@
-"""Check a case bundle alone: `python verify.py FILE [--policy POLICY] [--open]`. Needs Python 3.11 and `cryptography`, nothing of Pumasi.
+"""Check a case bundle alone: `python verify.py FILE [--policy POLICY] [--open] [--erased]`. Needs Python 3.11 and `cryptography`.
 
 A bundle is the record of one request for data ("case"): signed events, where each stands in the shared log, and the documents that
 they commit to. Proven is that every event is genuine, in its place and allowed by the rules, that the documents say what their events
@@ -29,6 +29,9 @@ Exit code 0: everything holds. 1: something was changed, is missing or breaks a 
 #
 # A case that still runs has no closing event, so nothing shows whether an author's latest events were left out: it is accepted only
 # with --open, as complete up to its last entry.
+#
+# A document may have been erased, with its salt; the commitment in the log says nothing any more. A bundle without it is accepted only with
+# --erased, for whoever made the bundle may also have left the document out. The verdict names it; what depends on it is not checked.
 
 from __future__ import annotations
 
@@ -654,8 +657,9 @@ class Job:
 class History:
     """What is true after the events so far. `follow` lets the next one follow, or says why it may not."""
 
-    def __init__(self, case: str, documents: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, case: str, documents: dict[str, dict[str, Any]], *, may_be_erased: bool = False) -> None:
         self.case, self.documents, self.used = case, documents, set[str]()
+        self.may_be_erased, self.erased = may_be_erased, dict[str, str]()  # commitment -> kind
         self.state, self.submitted, self.application = "-", dict[str, Any](), dict[str, Any]()
         self.founded, self.members, self.people = dict[str, Any](), dict[str, Party](), dict[str, Party]()
         self.described, self.sides, self.jobs, self.votes = set[str](), dict[str, Side](), dict[str, Job](), set[str]()
@@ -899,12 +903,13 @@ class History:
             ),
         )
         self.application = self.open(event["application"], APPLICATION, "application")
-        need(
-            (self.application["case"] == self.case, "the application document belongs to another case"),
-            (self.application["applicant"] == event["author"], "the application document names another applicant"),
-            (sorted(self.application["hospitals"]) == sorted(hospitals), "the application document names other hospitals"),
-            (self.application["smallest_cell"] == event["smallest_cell"], "the application document has another smallest cell"),
-        )
+        if self.application:
+            need(
+                (self.application["case"] == self.case, "the application document belongs to another case"),
+                (self.application["applicant"] == event["author"], "the application document names another applicant"),
+                (sorted(self.application["hospitals"]) == sorted(hospitals), "the application document names other hospitals"),
+                (self.application["smallest_cell"] == event["smallest_cell"], "the application document has another smallest cell"),
+            )
         self.state, self.submitted = "submitted", event
         for hospital in hospitals:
             quorum = self.size_of("drb", hospital) // 2 + 1
@@ -962,39 +967,45 @@ class History:
             (event["valid_from"] <= event["valid_until"], "the permit ends before it begins"),
         )
         permit = self.open_signed(event["permit"], "permit", PERMIT, self.members[hospital].key)
+        if permit:
+            need(*self.about_permit(hospital, permit, event))
+        side.state, side.issued, side.permit = "in force", event, permit
+
+    def about_permit(self, hospital: str, permit: dict[str, Any], event: dict[str, Any]) -> Iterable[tuple[bool, str]]:
+        """That it says what its event says, and covers no more than the application, if that is shown."""
+        asked = self.application
         terms = ("smallest_cell", "hospitals_at_least", "release", "valid_from", "valid_until")
         applicant = self.submitted["author"]
         keys = [self.people[applicant].key, *self.people[applicant].former]  # the node may not have known the newest yet
-        need(
+        return (
             ((permit["case"], permit["hospital"]) == (self.case, hospital), "the permit is for another case or hospital"),
             (permit["application"] == self.submitted["application"], "the permit is about another application"),
             (permit["applicant"] == applicant and permit["applicant_key"] in keys, "the permit is for somebody else"),
-            (permit["purpose"] == self.application["purpose"], "the permit is for another purpose than the application"),
+            (not asked or permit["purpose"] == asked["purpose"], "the permit is for another purpose than the application"),
             (hospital in permit["hospitals"], "the permit does not name its own hospital"),
             (set(permit["hospitals"]) <= set(self.submitted["hospitals"]), "the permit names hospitals that were not asked"),
-            (set(permit["kinds"]) <= set(self.application["kinds"]), "the permit allows analyses that were not asked for"),
-            (_is_covered(permit["tables"], self.application["tables"]), "the permit opens columns that were not asked for"),
+            (not asked or set(permit["kinds"]) <= set(asked["kinds"]), "the permit allows analyses that were not asked for"),
+            (not asked or _is_covered(permit["tables"], asked["tables"]), "the permit opens columns that were not asked for"),
             *((permit[term] == event[term], f"permit and event differ in {term}") for term in terms),
         )
-        side.state, side.issued, side.permit = "in force", event, permit
 
     def on_WorkspaceOpened(self, event: dict[str, Any]) -> None:
         hospital, side = self.moving(event)
         manifest = self.open(event["manifest"], MANIFEST, "manifest")
-        allowed = {name: {table["person"], *table["columns"]} for name, table in side.permit["tables"].items()}
+        allowed = {name: {table["person"], *table["columns"]} for name, table in side.permit.get("tables", {}).items()}
+        held = manifest.get("tables", {}).items()
         need(
             self.is_about(manifest, hospital),
             (
-                all(table in allowed and set(columns) <= allowed[table] for table, columns in manifest["tables"].items()),
+                not side.permit or all(table in allowed and set(columns) <= allowed[table] for table, columns in held),
                 "the workspace holds columns that the permit does not name",
             ),
         )
         side.state, side.manifest, side.opened = "open", manifest, event["manifest"]
 
     def is_about(self, document: dict[str, Any], hospital: str) -> tuple[bool, str]:
-        fits = (self.case, hospital, self.sides[hospital].issued["permit"]) == tuple(
-            document[name] for name in ("case", "hospital", "permit")
-        )
+        wanted = {"case": self.case, "hospital": hospital, "permit": self.sides[hospital].issued["permit"]}
+        fits = not document or all(document[name] == value for name, value in wanted.items())
         return fits, "the document is about another case, hospital or permit"
 
     # jobs and releases
@@ -1015,22 +1026,25 @@ class History:
         )
         job = self.open_signed(event["document"], "job", JOB, self.people[event["author"]].key)
         named = {hospital: self.sides[hospital].issued["permit"] for hospital in hospitals}
-        need(
-            ((job["job"], job["case"]) == (event["job"], self.case), "the job document is another job's"),
-            ((job["applicant"], job["lead"]) == (event["author"], event["lead"]), "job and event differ in applicant or lead"),
-            (job["permits"] == named, "the job does not name the permits of its hospitals"),
-        )
+        if job:
+            need(
+                ((job["job"], job["case"]) == (event["job"], self.case), "the job document is another job's"),
+                ((job["applicant"], job["lead"]) == (event["author"], event["lead"]), "job and event differ in applicant or lead"),
+                (job["permits"] == named, "the job does not name the permits of its hospitals"),
+            )
         self.jobs[event["job"]] = Job(job, {hospital: Output() for hospital in hospitals})
 
     def on_OutputSealed(self, event: dict[str, Any]) -> None:
         (hospital, side), (job, output) = self.moving(event), self.output_of(event)
-        permit, questions = side.permit, job.document["questions"]
+        permit, asked = side.permit, job.document
+        wide = not asked or asked["smallest_cell"] >= side.issued["smallest_cell"]
+        covered = not (permit and asked) or all(_may_ask(question, permit) for question in asked["questions"])
         need(
             job.not_failed(),
             (all(other.digest in ("", event["output"]) for other in job.at.values()), "the hospitals of one job seal one output"),
-            (set(job.at) <= set(permit["hospitals"]), f"the permit of {hospital} does not foresee all hospitals of the job"),
-            (job.document["smallest_cell"] >= permit["smallest_cell"], f"the permit of {hospital} asks for larger cells than the job"),
-            (all(_may_ask(question, permit) for question in questions), f"the permit of {hospital} does not cover a question of the job"),
+            (not permit or set(job.at) <= set(permit["hospitals"]), f"the permit of {hospital} does not foresee all hospitals of the job"),
+            (wide, f"the permit of {hospital} asks for larger cells than the job"),
+            (covered, f"the permit of {hospital} does not cover a question of the job"),
         )
         output.state, output.digest, output.findings = "under review", event["output"], event["findings"]
         output.board = Board(event["output"], 2, unanimous=True)
@@ -1084,7 +1098,7 @@ class History:
         need(
             ((self.state, "ReversalAgreed") in CASE_MOVES, f"the application is '{self.state}'"),
             (event["at"] <= side.until, "the time in which the deletion could be reversed is over"),
-            (bool(side.manifest), "there is no workspace to open again"),
+            (side.opened is not None, "there is no workspace to open again"),
             (not side.share_destroyed, "the coordinating body's key share is destroyed already"),
             (in_time, "the permit is over by its date"),
         )
@@ -1104,19 +1118,24 @@ class History:
         hospital, side = self.side_of(event)
         key = self.members[event["author"]].key
         certificate = self.open_signed(event["certificate"], "share-certificate", SHARE_CERTIFICATE, key)
-        need(
-            self.is_about(certificate, hospital),
-            (certificate["failures"] == certificate["attempts"], "after the destruction the key share could still be used"),
-        )
+        gone = not certificate or certificate["failures"] == certificate["attempts"]
+        need(self.is_about(certificate, hospital), (gone, "after the destruction the key share could still be used"))
         side.share_certificate = certificate
 
     def on_WorkspaceDestroyed(self, event: dict[str, Any]) -> None:
         hospital, side = self.moving(event)
         certificate = self.certificate(event["certificate"], self.members[hospital].key)
+        if certificate:
+            need(*self.about_certificate(hospital, side, certificate))
+        side.state, side.certificate = "destroyed", certificate
+
+    def about_certificate(self, hospital: str, side: Side, certificate: dict[str, Any]) -> Iterable[tuple[bool, str]]:
+        """That nothing was left of the workspace that was opened."""
         purged = certificate.get("purged", [{"what": "workspace", "residual": certificate.get("residual")}])
-        need(
+        basis = side.permit.get("legal_basis", certificate["legal_basis"])
+        return (
             self.is_about(certificate, hospital),
-            (certificate["legal_basis"] == side.permit["legal_basis"], "the certificate names another legal basis than the permit"),
+            (certificate["legal_basis"] == basis, "the certificate names another legal basis than the permit"),
             (certificate["failures"] == certificate["attempts"], "after the destruction the workspace could still be opened"),
             (all(purge["residual"] == 0 for purge in purged), "files were left after the destruction"),
             ("workspace" in [purge["what"] for purge in purged], "the certificate does not say that the workspace was removed"),
@@ -1127,11 +1146,10 @@ class History:
             ),
             (set(certificate["released"]) == set(side.released), "the certificate lists other releases than the log"),
         )
-        side.state, side.certificate = "destroyed", certificate
 
     def certificate(self, commitment: str, key: str) -> dict[str, Any]:
         """A certificate of deletion of either version."""
-        body = self._opened(commitment, "certificate")
+        body = {} if self.is_erased(commitment, "certificate") else self._opened(commitment, "certificate")
         second = record(SIGNED)(body) and "version" in body["body"]
         return self.open_signed(commitment, "certificate", CERTIFICATE_V2 if second else CERTIFICATE, key)
 
@@ -1149,17 +1167,25 @@ class History:
     # --- 6. documents ---
 
     def open(self, commitment: str, fields: Fields, kind: str) -> dict[str, Any]:
-        return self._shaped(self._opened(commitment, kind), fields, kind)
+        """The document behind a commitment; an empty one if it was erased and that is accepted."""
+        return {} if self.is_erased(commitment, kind) else self._shaped(self._opened(commitment, kind), fields, kind)
 
     def open_signed(self, commitment: str, kind: str, fields: Fields, key: str) -> dict[str, Any]:
+        if self.is_erased(commitment, kind):
+            return {}
         value = self._opened(commitment, kind)
         check_signed(value, kind)
         need((value["key"] == key, f"the {kind} is not signed with the key that the log knows"))
         return self._shaped(value["body"], fields, kind)
 
+    def is_erased(self, commitment: str, kind: str) -> bool:
+        there = commitment in self.documents
+        need((there or self.may_be_erased, f"the {kind} behind its commitment is not in the bundle; with --erased the rest is checked"))
+        if not there:
+            self.erased[commitment] = kind
+        return not there
+
     def _opened(self, commitment: str, kind: str) -> Any:
-        if commitment not in self.documents:
-            raise Broken(f"the {kind} behind its commitment is not in the bundle")
         salt, body = self.documents[commitment]["salt"], self.documents[commitment]["body"]
         need((sha256(bytes.fromhex(salt) + canonical(body)) == commitment, f"the {kind} is not the one that was committed to"))
         self.used.add(commitment)
@@ -1233,13 +1259,13 @@ class Verified:
     log: NoteKey
 
 
-def verify(data: bytes, *, may_be_open: bool = False) -> Verified:
+def verify(data: bytes, *, may_be_open: bool = False, may_be_erased: bool = False) -> Verified:
     """Steps 1 to 6; `Broken` with the reasons when something does not hold."""
     bundle = read_canonical(data)
     need((record(BUNDLE)(bundle), "this is not a Pumasi case bundle of version 1, or it has unknown fields"))
     head = read_checkpoint(bundle["checkpoint"])
     entries = _read_entries(bundle["entries"], head)
-    history = History(bundle["case"], bundle["documents"])
+    history = History(bundle["case"], bundle["documents"], may_be_erased=may_be_erased)
     for entry in entries:
         try:
             history.follow(entry)
@@ -1366,6 +1392,10 @@ def report(verified: Verified, *, pinned: bool) -> list[str]:
         *(["- The log's key is the one that the policy pins, and the cosignatures reach its quorum."] if pinned else []),
         "",
         "What is not proven:",
+        *(
+            f"- What the {kind} {commitment[:16]}… said: it was erased or left out, and what depends on it is not checked."
+            for commitment, kind in history.erased.items()
+        ),
         "- That no copy of data, keys or results exists anywhere: no cryptography proves that.",
         "- Who the people and institutions behind the keys are; compare fingerprints with them over another channel.",
         "- That clocks were right: days and instants are what their authors wrote.",
@@ -1437,6 +1467,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="verify", description="Check a Pumasi case bundle offline.")
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--open", action="store_true", help="accept a case that is not closed, though its latest events may be left out")
+    parser.add_argument("--erased", action="store_true", help="accept a bundle without documents that were erased, or only left out")
     parser.add_argument("--policy", type=Path, help="a C2SP tlog-policy that pins the log's key and the quorum of cosigners")
     options = parser.parse_args(argv)
     try:
@@ -1447,7 +1478,7 @@ def main(argv: list[str]) -> int:
             _say(reason)
         return 2
     try:
-        verified = verify(data, may_be_open=options.open)
+        verified = verify(data, may_be_open=options.open, may_be_erased=options.erased)
         if policy is not None:
             need(*((False, reason) for reason in policy_refusals(policy, verified)))
     except Broken as broken:

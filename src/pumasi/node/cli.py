@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
+
+if TYPE_CHECKING:
+    from pumasi.store.site import Site
 
 app = typer.Typer(no_args_is_help=True, help="One hospital's node: sources, workspaces, sandbox, airlock.")
 handover_app = typer.Typer(no_args_is_help=True, help="The log moves to another hub: a person of the hospital decides.")
@@ -290,6 +293,36 @@ def handover_follow(home: Home, file: Annotated[Path, typer.Argument(help="hando
     node.close()
     for line in told(read):
         typer.echo(line)
+
+
+@app.command()
+def documents(home: Home, case: str) -> None:
+    """List the documents that the events of a case commit to, and whether they are here."""
+    from pumasi.store.erasure import of_case
+
+    for line in of_case(_record(home), case):
+        typer.echo(line)
+
+
+@app.command()
+def erase(home: Home, commitment: Annotated[str, typer.Argument(help="64 hexadecimal digits, as `documents` lists them.")]) -> None:
+    """Erase body and salt of one document that nothing needs any more; every proof in the log stays valid."""
+    from pumasi.store.erasure import erase as erase_document
+
+    for line in erase_document(_record(home), commitment, database=home / "node.db"):
+        typer.echo(line)
+
+
+def _record(home: Path) -> Site:
+    """This party's record, also beside the process that serves it."""
+    from pumasi.kernel.envelope import Keys
+    from pumasi.node.settings import load
+    from pumasi.store.db import open_db
+    from pumasi.store.site import Site as Opened
+    from pumasi.store.snapshot import Snapshots
+
+    name, keys = load(home).name, Keys.from_text((home / "keys" / "node.key").read_text())
+    return Opened(open_db(home / "node.db"), id=name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
 
 
 @app.command()

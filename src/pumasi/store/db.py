@@ -47,7 +47,7 @@ outbox = Table(
 )  # fmt: skip
 Index("outbox_chain", outbox.c.case, outbox.c.author, outbox.c.state)
 Index("outbox_state", outbox.c.state)
-# Erasable: salts and bodies behind the commitments in the log.
+# Erasable: salts and bodies behind the commitments in the log. Without data: erased here, and not to be taken in again.
 documents = Table("documents", metadata, Column("commitment", String(64), primary_key=True), Column("data", LargeBinary))
 # Small private state of this party, such as which jobs it has begun.
 notes = Table("notes", metadata, Column("key", String(200), primary_key=True), Column("value", LargeBinary))

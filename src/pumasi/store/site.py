@@ -29,7 +29,7 @@ from pumasi.ledger.handover import check_root
 from pumasi.ledger.note import parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
 from pumasi.store.db import checkpoints, closed, documents, entries, entries_of, indexes_of, notes, outbox, read_note, reader
-from pumasi.store.document import Document, keep_document
+from pumasi.store.document import Document, DocumentState, document_state, keep_document
 from pumasi.store.reading import Fits, Readers, anything_fits, judged
 from pumasi.store.snapshot import Snapshots, read_case, write_case
 
@@ -344,6 +344,7 @@ class Site:
             return list(db.execute(query).scalars())
 
     def keep(self, document: Document) -> None:
+        """Keep a document; `Refused` when it was erased here."""
         with self.engine.begin() as db:
             keep_document(db, document)
 
@@ -351,10 +352,13 @@ class Site:
         with self._reader.connect() as db:
             data = db.execute(select(documents.c.data).where(documents.c.commitment == commitment)).scalar()
         if data is None:
-            raise NotFound(
-                f"{self.id} holds no document with the commitment {commitment[:12]}…; it was never sent here, or has been erased"
-            )
+            why = "has been erased here" if self.document_state(commitment) == "erased" else "was never sent here"
+            raise NotFound(f"{self.id} holds no document with the commitment {commitment[:12]}…; it {why}")
         return Document.read(data, commitment)
+
+    def document_state(self, commitment: str) -> DocumentState:
+        with self._reader.connect() as db:
+            return document_state(db, commitment)
 
     def note(self, key: str, value: bytes) -> None:
         with self.engine.begin() as db:

@@ -119,7 +119,8 @@ def read(path: Path) -> Config:
     except UnicodeDecodeError:
         raise Invalid(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise Invalid(f"{path} is not valid TOML: {error}") from None
+        hint = '; a name with other letters than a-z stands in quotes, as in [quasi."나이"]' if "key" in str(error) else ""
+        raise Invalid(f"{path} is not valid TOML: {error}{hint}") from None
     return _Reader(path).config(value)
 
 

@@ -13,7 +13,7 @@ from pumasi.deid.hierarchy import Floats, Hierarchy, Ints
 
 Node = tuple[int, ...]
 Bools = NDArray[np.bool_]
-_REMEMBERED = 50_000_000  # entries of half groupings kept, 8 bytes each
+_REMEMBERED = 20_000_000  # entries of half groupings kept, 8 bytes each
 _DENSE = 4  # slots per combination up to which classes are counted without sorting
 
 

@@ -6,7 +6,6 @@ Fast and mostly less lossy than one level for all, but no optimum: the same valu
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,34 +25,35 @@ class Parts:
 
     classes: Classes
     levels: list[Ints]
-    seconds: float
 
 
-def split(combinations: Combinations, model: Model, weights: Sequence[float]) -> Parts | None:
-    """The finest parts that greedy splits reach; None when even the whole table does not hold the model."""
-    began = time.perf_counter()
-    work = _Work(combinations, model, weights)
-    if not work.good(np.zeros(len(combinations.counts), dtype=np.int64), 1)[0]:
+def split(combinations: Combinations, model: Model, weights: Sequence[float], *, start: Ints | None = None) -> Parts | None:
+    """The finest parts that greedy splits reach from `start` (a part number per combination) or from the whole table.
+
+    None when the parts to start from do not hold the model.
+    """
+    work = _Work(combinations, model, weights, start if start is not None else np.zeros(len(combinations.counts), dtype=np.int64))
+    if not work.good(work.of, work.parts).all():
         return None
     while work.step():
         pass
     levels = [work.levels[column][work.of] for column in range(len(combinations.codes))]
     classes = Classes((), work.of, work.parts, sums(work.of, combinations.counts, work.parts))
-    return Parts(classes, levels, time.perf_counter() - began)
+    return Parts(classes, levels)
 
 
 class _Work:
     """All parts at once: every round each part that can still be split tries the column in which it is widest."""
 
-    def __init__(self, combinations: Combinations, model: Model, weights: Sequence[float]) -> None:
+    def __init__(self, combinations: Combinations, model: Model, weights: Sequence[float], start: Ints) -> None:
         self._combinations, self._judges = combinations, (*model.judges, *_class_by_class(model))
         self._everyone = any(isinstance(judge, Present) and judge.judges_absent and judge.least > 0 for judge in model.judges)
         self._weights = np.asarray(weights)
         # Labels of every combination at every level of each column; one more level that is the same for all.
         self._labels = [_labels(tree, codes) for tree, codes in zip(combinations.hierarchies, combinations.codes, strict=True)]
-        self.of = np.zeros(len(combinations.counts), dtype=np.int64)
-        self.parts = 1
-        self._tried = np.zeros((1, len(self._labels)), dtype=np.bool_)
+        self.of, first = numbered([start])
+        self.parts = len(first)
+        self._tried = np.zeros((self.parts, len(self._labels)), dtype=np.bool_)
         self.levels = [self._common(column) for column in range(len(self._labels))]
 
     def step(self) -> bool:

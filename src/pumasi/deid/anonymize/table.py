@@ -45,7 +45,11 @@ def load(table: Table, config: Config, populations: Mapping[Path, Table]) -> Loa
     faults: list[str] = []
     trees = [_tree(quasi, tables, place, config, faults) for place, quasi in enumerate(config.quasi)]
     values = [_values(one, tables, place, faults) for place, one in enumerate(config.sensitive)]
-    sensitive_trees = {one.column: hierarchy.read(one.hierarchy, one.column) for one in config.sensitive if one.hierarchy}
+    sensitive_trees = {
+        one.column: hierarchy.read(one.hierarchy, one.column, separator=config.separator or ";")
+        for one in config.sensitive
+        if one.hierarchy
+    }
     faults += [fault for one, found in zip(config.sensitive, values, strict=True) for fault in _misfits(one, found, sensitive_trees)]
     if faults:
         raise Invalid(*faults)
@@ -149,9 +153,10 @@ def _misfits(one: SensitiveColumn, values: list[str], trees: Mapping[str, Hierar
 
 def _store(connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, Sequence[str] | Ints]) -> None:
     """A temporary table from columns of equal length."""
-    plain = [list(column) if not isinstance(column, np.ndarray) else column.tolist() for column in columns.values()]
-    selected = ", ".join(f"unnest(?) AS {engine.name(column)}" for column in columns)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {selected}", plain)
+    arrays = {key: column if isinstance(column, np.ndarray) else np.array(column, dtype=object) for key, column in columns.items()}
+    connection.register("pumasi_given", arrays)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM pumasi_given")
+    connection.unregister("pumasi_given")
 
 
 def _combinations(tables: Sequence[Table], config: Config, trees: tuple[Hierarchy, ...], values: Sequence[list[str]]) -> Combinations:

@@ -6,6 +6,7 @@ Limits: handwriting, pictures, ciphers, identifiers split over cells, and names 
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 
 from pumasi.deid.patterns import addresses, contacts, dates, disguise, labels, names, numbers
@@ -13,6 +14,7 @@ from pumasi.deid.patterns.kinds import ENGLISH, INDIRECT, KOREAN, LIKELY, POSSIB
 
 __all__ = ["ENGLISH", "INDIRECT", "KOREAN", "LIKELY", "POSSIBLE", "SURE", "Kind", "Span", "find"]
 
+_LETTER = re.compile(r"[^\W\d_]")
 DEEPEST = 3  # codes within codes: base64 of JSON of base64
 
 
@@ -23,7 +25,7 @@ def find(text: str, *, depth: int = DEEPEST) -> list[Span]:
     as well; the span is then the whole encoded piece. Confidence is that of the form: how usual a kind is in a column is for the caller.
     """
     seen = disguise.plain(text)
-    finders = (numbers, contacts, dates, labels, names, addresses)
+    finders = (numbers, contacts, dates, labels, names, addresses) if _LETTER.search(seen.text) else (numbers, contacts, dates)
     spans = [
         Span(*seen.place(span.start, span.end), span.kind, round(span.confidence, 2), span.why)
         for span in chain.from_iterable(finder.find(seen.text) for finder in finders)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from pumasi.deid.patterns.kinds import Kind, Span
 
@@ -24,6 +25,25 @@ _BIOMETRIC = (
     r"(?:지문|홍채|정맥|안면|얼굴|음성|망막)\s?(?:인식|특징점|템플릿|템플레이트|벡터)"
     r"|(?:fingerprint|iris|retina|face|voice)[ _-]?(?:template|vector|print|scan id|encoding)"
 )
+
+
+@dataclass(frozen=True)
+class Clue:
+    """What is cheap to know of a text, so that a form is only looked for where it can be: small letters, and how many digits."""
+
+    low: str
+    digits: int
+
+    def has(self, *words: str) -> bool:
+        return any(word in self.low for word in words)
+
+
+def _mail(clue: Clue) -> bool:
+    return "@" in clue.low
+
+
+def _at(clue: Clue) -> bool:
+    return clue.has("@", " at ", "(at", "[at", "{at", "<at", "( at", "[ at", "골뱅이", "앳")
 
 
 def _valid_ip(said: str) -> bool:
@@ -47,67 +67,173 @@ def _bases(said: str) -> bool:
     return len(set(said.upper())) >= 3
 
 
-_Form = tuple[Kind, float, str, str, Callable[[str], bool] | None]
+_Form = tuple[Kind, float, str, str, Callable[[str], bool] | None, Callable[[Clue], bool]]
 _FORMS: list[_Form] = [
-    (Kind.EMAIL, 0.98, "form of a mail address", r"[A-Za-z0-9._%+'\-가-힣]{1,64}@(?:[A-Za-z0-9가-힣-]{1,63}\.)+[A-Za-z가-힣]{2,24}", None),
+    (
+        Kind.EMAIL,
+        0.98,
+        "form of a mail address",
+        r"[A-Za-z0-9._%+'\-가-힣]{1,64}@(?:[A-Za-z0-9가-힣-]{1,63}\.)+[A-Za-z가-힣]{2,24}",
+        None,
+        _mail,
+    ),
     (
         *(Kind.EMAIL, 0.85, "a mail address written apart"),
         rf"(?<![A-Za-z0-9._+-])[A-Za-z0-9._+-]{{2,64}}\s{{0,2}}{_AT}\s{{0,2}}[A-Za-z0-9-]{{1,63}}(?:\s?{_DOT}\s?[A-Za-z0-9-]{{2,63}}){{1,4}}",
         None,
+        _at,
     ),
     (
         *(Kind.EMAIL, 0.8, "a mail address written apart"),
         rf"(?<![A-Za-z0-9._+-])[A-Za-z0-9._+-]{{2,64}}\s(?:at|@)\s[A-Za-z0-9-]{{2,63}}(?:(?:\s(?:dot|\.)\s|\.){_TLD}){{1,2}}\b",
         None,
+        _at,
     ),
-    (Kind.EMAIL, 0.8, "the beginning of a mail address", r"(?<![A-Za-z0-9._+-])[A-Za-z0-9._+-]{3,64}@(?=$|\s|[,;])", None),
-    (Kind.URL, 0.95, "form of a web address", r"\b(?:https?|ftp|sftp|ssh|file)://[^\s<>\"']{3,2000}", None),
-    (Kind.URL, 0.9, "form of a web address", r"\bwww\d?\.[A-Za-z0-9-]+\.[A-Za-z.]{2,}[^\s<>\"']{0,2000}", None),
+    (Kind.EMAIL, 0.8, "the beginning of a mail address", r"(?<![A-Za-z0-9._+-])[A-Za-z0-9._+-]{3,64}@(?=$|\s|[,;])", None, _mail),
+    (Kind.URL, 0.95, "form of a web address", r"\b(?:https?|ftp|sftp|ssh|file)://[^\s<>\"']{3,2000}", None, lambda clue: "://" in clue.low),
+    (
+        Kind.URL,
+        0.9,
+        "form of a web address",
+        r"\bwww\d?\.[A-Za-z0-9-]+\.[A-Za-z.]{2,}[^\s<>\"']{0,2000}",
+        None,
+        lambda clue: "www" in clue.low,
+    ),
     (
         *(Kind.URL, 0.6, "form of a web address"),
         r"(?<![@\w.-])(?:[a-z0-9-]{2,63}\.){1,4}(?:com|net|org|kr|io|me|tv)(?:/[^\s<>\"']{0,2000})?(?![\w.-]*@)(?!\w)",
         None,
+        lambda clue: clue.has(".com", ".net", ".org", ".kr", ".io", ".me", ".tv"),
     ),
-    (Kind.IP, 0.9, "form of a network address", r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d]|\.\d)", _valid_ip),
+    (
+        Kind.IP,
+        0.9,
+        "form of a network address",
+        r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d]|\.\d)",
+        _valid_ip,
+        lambda clue: clue.digits >= 4 and clue.low.count(".") >= 3,
+    ),
     (
         *(Kind.IP, 0.9, "form of a network address"),
         r"(?<![0-9A-Za-z:])(?:[0-9A-Fa-f]{1,4}:){2,7}:?(?:[0-9A-Fa-f]{1,4}:?){1,6}(?![0-9A-Za-z:])",
         _ip6,
+        lambda clue: clue.low.count(":") >= 2,
     ),
     (
         *(Kind.DEVICE, 0.92, "form of a network card's address"),
         r"(?<![0-9A-Za-z:-])[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2})(?:\1[0-9A-Fa-f]{2}){4}(?![0-9A-Za-z:-])",
         _varied,
+        lambda clue: clue.low.count(":") >= 5 or clue.low.count("-") >= 5,
     ),
-    (Kind.DEVICE, 0.9, "a unique device identification (UDI)", r"\(01\)\s?\d{14}(?:\s?\(\d{2}\)\s?[0-9A-Za-z/+-]{2,20})+", None),
-    (Kind.UID, 0.85, "form of a UUID", rf"{_BEGIN}[0-9a-f]{{8}}-(?:[0-9a-f]{{4}}-){{3}}[0-9a-f]{{12}}{_END}", _varied),
-    (Kind.UID, 0.85, "form of a DICOM or OID identifier", r"(?<![\d.])[012](?:\.(?:0|[1-9]\d*)){6,}(?![\d.])", None),
+    (
+        Kind.DEVICE,
+        0.9,
+        "a unique device identification (UDI)",
+        r"\(01\)\s?\d{14}(?:\s?\(\d{2}\)\s?[0-9A-Za-z/+-]{2,20})+",
+        None,
+        lambda clue: "(01)" in clue.low,
+    ),
+    (
+        Kind.UID,
+        0.85,
+        "form of a UUID",
+        rf"{_BEGIN}[0-9a-f]{{8}}-(?:[0-9a-f]{{4}}-){{3}}[0-9a-f]{{12}}{_END}",
+        _varied,
+        lambda clue: clue.low.count("-") >= 4 and len(clue.low) >= 36,
+    ),
+    (
+        Kind.UID,
+        0.85,
+        "form of a DICOM or OID identifier",
+        r"(?<![\d.])[012](?:\.(?:0|[1-9]\d*)){6,}(?![\d.])",
+        None,
+        lambda clue: clue.low.count(".") >= 6,
+    ),
     (
         *(Kind.UID, 0.6, "a long hexadecimal code, perhaps a hash"),
         r"(?<![0-9A-Za-z+/])(?=[0-9a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{32,128}(?![0-9A-Za-z+/])",
         None,
+        lambda clue: len(clue.low) >= 32,
     ),
-    (Kind.PLATE, 0.85, "form of a vehicle plate with its region", rf"(?:{_REGIONS})\s?\d{{1,2}}\s?[{_PLATE}]\s?\d{{4}}(?!\d)", None),
-    (Kind.PLATE, 0.75, "form of a vehicle plate", rf"(?<![0-9가-힣.])\d{{2,3}}[ -]?[{_PLATE}][ -]?\d{{4}}(?!\d){_COUNTED}", None),
-    (Kind.LICENCE, 0.95, "region, year and grouping", rf"(?:{_REGIONS})[\s-]{{0,2}}\d{{2}}[\s-]\d{{6}}[\s-]\d{{2}}(?!\d)", None),
-    (Kind.PASSPORT, 0.85, "form of a Korean passport since 2021", rf"{_BEGIN}[MSRODGTP][ -]?\d{{3}}[A-Z]\d{{4}}{_END}", None),
-    (Kind.PASSPORT, 0.6, "form of a Korean passport before 2021", rf"{_BEGIN}(?:[MSRODG]|P[MSRODT])[ -]?\d{{8}}{_END}(?!-)", None),
-    (Kind.PASSPORT, 0.55, "form of an old Korean passport", rf"{_BEGIN}[A-Z]{{2}}\d{{7}}{_END}(?!-)", None),
-    (Kind.GENOME, 0.8, "a sequence of bases", r"(?<![A-Za-z])[ACGTUN]{30,}(?![A-Za-z])", _bases),
-    (Kind.GENOME, 0.75, "a numbered variant (rs)", rf"{_BEGIN}rs\d{{3,12}}\s?[(:]?\s?[ACGT][/;|>]?[ACGT]\b", None),
+    (
+        Kind.PLATE,
+        0.85,
+        "form of a vehicle plate with its region",
+        rf"(?:{_REGIONS})\s?\d{{1,2}}\s?[{_PLATE}]\s?\d{{4}}(?!\d)",
+        None,
+        lambda clue: clue.digits >= 6 and not clue.low.isascii(),
+    ),
+    (
+        Kind.PLATE,
+        0.75,
+        "form of a vehicle plate",
+        rf"(?<![0-9가-힣.])\d{{2,3}}[ -]?[{_PLATE}][ -]?\d{{4}}(?!\d){_COUNTED}",
+        None,
+        lambda clue: clue.digits >= 6 and not clue.low.isascii(),
+    ),
+    (
+        Kind.LICENCE,
+        0.95,
+        "region, year and grouping",
+        rf"(?:{_REGIONS})[\s-]{{0,2}}\d{{2}}[\s-]\d{{6}}[\s-]\d{{2}}(?!\d)",
+        None,
+        lambda clue: clue.digits >= 10 and not clue.low.isascii(),
+    ),
+    (
+        Kind.PASSPORT,
+        0.85,
+        "form of a Korean passport since 2021",
+        rf"{_BEGIN}[MSRODGTP][ -]?\d{{3}}[A-Z]\d{{4}}{_END}",
+        None,
+        lambda clue: clue.digits >= 7,
+    ),
+    (
+        Kind.PASSPORT,
+        0.6,
+        "form of a Korean passport before 2021",
+        rf"{_BEGIN}(?:[MSRODG]|P[MSRODT])[ -]?\d{{8}}{_END}(?!-)",
+        None,
+        lambda clue: clue.digits >= 7,
+    ),
+    (Kind.PASSPORT, 0.55, "form of an old Korean passport", rf"{_BEGIN}[A-Z]{{2}}\d{{7}}{_END}(?!-)", None, lambda clue: clue.digits >= 7),
+    (Kind.GENOME, 0.8, "a sequence of bases", r"(?<![A-Za-z])[ACGTUN]{30,}(?![A-Za-z])", _bases, lambda clue: len(clue.low) >= 30),
+    (
+        Kind.GENOME,
+        0.75,
+        "a numbered variant (rs)",
+        rf"{_BEGIN}rs\d{{3,12}}\s?[(:]?\s?[ACGT][/;|>]?[ACGT]\b",
+        None,
+        lambda clue: "rs" in clue.low,
+    ),
     (
         Kind.GENOME,
         0.7,
         "a variant at its place on a chromosome",
         r"\bchr(?:\d{1,2}|[XYM])[:\-]\d{3,9}[:\s_-]*[ACGT]+\s?[>/:]\s?[ACGT]+",
         None,
+        lambda clue: "chr" in clue.low,
     ),
-    (Kind.GENOME, 0.8, "repeat lengths of forensic loci", rf"\b{_LOCUS}\s?[:=]?\s?{_REPEAT}\s?[,/;-]\s?{_REPEAT}", None),
-    (Kind.GENOME, 0.6, "alleles of tissue types (HLA)", r"\bHLA-?[A-Z0-9]{1,4}\*\d{2}:\d{2}(?::\d{2})*", None),
+    (
+        Kind.GENOME,
+        0.8,
+        "repeat lengths of forensic loci",
+        rf"\b{_LOCUS}\s?[:=]?\s?{_REPEAT}\s?[,/;-]\s?{_REPEAT}",
+        None,
+        lambda clue: clue.digits >= 2,
+    ),
+    (
+        Kind.GENOME,
+        0.6,
+        "alleles of tissue types (HLA)",
+        r"\bHLA-?[A-Z0-9]{1,4}\*\d{2}:\d{2}(?::\d{2})*",
+        None,
+        lambda clue: "hla" in clue.low,
+    ),
     (
         *(Kind.PLACE, 0.75, "latitude and longitude"),
         r"(?<![\d.])[-+]?[0-8]?\d\.\d{4,}\s?[,/ ]\s?[-+]?(?:1[0-8]\d|\d{1,2})\.\d{4,}(?![\d.])",
         None,
+        lambda clue: clue.digits >= 10 and clue.low.count(".") >= 2,
     ),
     (
         Kind.HANDLE,
@@ -115,18 +241,30 @@ _FORMS: list[_Form] = [
         "a name in a messenger or social network",
         rf"{_NETWORKS}\s?(?:id|아이디|계정)?\s?[:=@]\s?@?[A-Za-z0-9._]{{3,40}}",
         None,
+        lambda clue: clue.has("톡", "kakao", "insta", "인스타", "gram", "그램", "라인", "위챗", "wechat", "book", "북", "twit", "트위터"),
     ),
-    (Kind.HANDLE, 0.6, "a name in a social network", r"(?<![\w@.])@[A-Za-z][A-Za-z0-9._]{2,30}(?![\w@])", None),
-    (Kind.BIOMETRIC, 0.6, "words of biometric records", _BIOMETRIC, None),
+    (Kind.HANDLE, 0.6, "a name in a social network", r"(?<![\w@.])@[A-Za-z][A-Za-z0-9._]{2,30}(?![\w@])", None, _mail),
+    (
+        Kind.BIOMETRIC,
+        0.6,
+        "words of biometric records",
+        _BIOMETRIC,
+        None,
+        lambda clue: clue.has("인식", "특징점", "템플", "벡터", "template", "vector", "print", "scan", "encoding"),
+    ),
 ]
 # Letters of passports and plates are capitals; everything else is read in either case.
 _EXACT = (Kind.PASSPORT, Kind.PLATE)
-_PATTERNS = [(kind, sure, why, re.compile(form, 0 if kind in _EXACT else re.I), valid) for kind, sure, why, form, valid in _FORMS]
+_PATTERNS = [
+    (kind, sure, why, re.compile(form, 0 if kind in _EXACT else re.I), valid, needs) for kind, sure, why, form, valid, needs in _FORMS
+]
 
 
 def find(text: str) -> Iterator[Span]:
     """Every span of a plain text (see disguise.plain) that has one of these forms."""
-    for kind, confidence, why, pattern, valid in _PATTERNS:
-        for match in pattern.finditer(text):
-            if valid is None or valid(match.group()):
-                yield Span(match.start(), match.end(), kind, confidence, why)
+    clue = Clue(text.lower(), sum(map(text.count, "0123456789")))
+    for kind, confidence, why, pattern, valid, needs in _PATTERNS:
+        if needs(clue):
+            for match in pattern.finditer(text):
+                if valid is None or valid(match.group()):
+                    yield Span(match.start(), match.end(), kind, confidence, why)

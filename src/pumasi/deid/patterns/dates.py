@@ -39,14 +39,21 @@ _FORMS = [
     (0.5, re.compile(rf"(?<![\d.]){_YEAR}\s?년(?:도|생)?")),
     (0.6, re.compile(r"(?<!\d)(?P<y>\d{2})\s?년\s?생")),
 ]
-_MAYBE = re.compile(rf"\d[-./년월' ]|\d{{8}}|{_MONTH}", re.I)
+# What a text must hold for a form to be looked for: Korean words, the name of a month, or nothing.
+_NEEDS = [
+    (sure, form, "name" if "name" in form.groupindex else "korean" if re.search("[년월]", form.pattern) else "") for sure, form in _FORMS
+]
+_NAMES = re.compile("|".join(_MONTHS), re.I)
 
 
 def find(text: str) -> Iterator[Span]:
     """Every date in a plain text (see disguise.plain) that is a day of the calendar."""
-    if not _MAYBE.search(text):
+    if sum(map(text.count, "0123456789")) < 2:
         return
-    for confidence, pattern in _FORMS:
+    korean, named = "년" in text or "월" in text, _NAMES.search(text) is not None
+    for confidence, pattern, needs in _NEEDS:
+        if (needs == "korean" and not korean) or (needs == "name" and not named):
+            continue
         for match in pattern.finditer(text):
             if _exists(match.groupdict()):
                 yield Span(match.start(), match.end(), Kind.DATE, confidence, "form of a date")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from pumasi.deid.patterns.kinds import Kind, Span
@@ -128,12 +128,17 @@ _TITLED = re.compile(
     rf"(?:'s)?(?:\s(?i:name|is|was|named))?\s?[:=,]?\s({_WORD}\s(?:[A-Z]\.?\s)?{_WORD})"
     rf"|({_WORD}\s(?:[A-Z]\.?\s)?{_WORD}),?\s(?:MD|M\.D\.|RN|PhD|DO|NP|PA-C)\b"
 )
+_CAPITAL = re.compile(rf"[{_U}]")
+_SHORT = 60  # characters
 _NUMBERED = re.compile(r"\b[A-Z][a-z'’]+\d{1,4}(?:\s[A-Z][a-z'’]+\d{1,4})+\b")
 _ONE = re.compile(rf"(?<![\w@./-]){_WORD}(?![\w@])")
 
 
+@lru_cache(maxsize=65_536)
 def bare(word: str) -> str:
     """A word in small letters without accents, as the lists hold it."""
+    if word.isascii() and word.isalpha():
+        return word.lower()
     return "".join(letter for letter in unicodedata.normalize("NFD", word.lower()) if letter.isalpha() and ord(letter) < 0x250)
 
 
@@ -178,6 +183,10 @@ def single(word: str) -> float:
 
 def _english(text: str) -> Iterator[Span]:
     whole = text.strip()
+    if len(whole) <= _SHORT:
+        yield from _small(text, whole)
+    if not _CAPITAL.search(text):
+        return
     for match in _TITLED.finditer(text):
         group = next(group for group in (1, 2, 3) if match[group])
         said = [bare(word) for word in re.split(r"[\s.]+", match[group]) if len(word) > 1]
@@ -198,13 +207,17 @@ def _english(text: str) -> Iterator[Span]:
             )
         if sure >= 0.3:
             yield Span(match.start(), match.end(), Kind.NAME, sure, "a given name and a surname")
+    for match in _ONE.finditer(text):
+        if sure := single(match.group()):
+            yield Span(match.start(), match.end(), Kind.NAME, sure * (1 if match.group() == whole else 0.85), "a word that is a name")
+
+
+def _small(text: str, whole: str) -> Iterator[Span]:
+    """Two names in small letters, in a short text only: nobody writes a report so."""
     for match in _LOWER_PAIR.finditer(text):
         sure = pair(match[1], match[3]) if match.group() == whole else 0.45 * (pair(match[1], match[3]) >= 0.85)
         if sure >= 0.5 or (sure and match.group() != whole):
             yield Span(match.start(), match.end(), Kind.NAME, round(sure * 0.8, 2), "a given name and a surname in small letters")
-    for match in _ONE.finditer(text):
-        if sure := single(match.group()):
-            yield Span(match.start(), match.end(), Kind.NAME, sure * (1 if match.group() == whole else 0.85), "a word that is a name")
 
 
 def find(text: str) -> Iterator[Span]:

@@ -21,6 +21,7 @@ _SPACING = frozenset({" ", "  ", ".", "-", "_", " .", "*", "'", "|"})
 _MASKED_RRN = re.compile(r"(?<![0-9])([0-9]{6})[^0-9A-Za-z가-힣]{0,3}[1-8][0-9]{0,5}[*xX●○#•?]{1,6}")
 _LETTERED = re.compile(r"(?<![0-9])(01[016789]|[0-9]{6})([^0-9]{1,3})([0-9]{3,4}|[0-9]{7})(?:([^0-9]{1,3})([0-9]{4}))?(?![0-9])")
 _LOOKALIKE = re.compile(r"(?<![0-9A-Za-z])[0-9OoQIl|](?:[-. ]?[0-9OoQIl|]){8,15}(?![0-9A-Za-z])")
+_LETTERS = re.compile(r"[A-Za-z|]")
 _SPOKEN = re.compile(r"[공영일이삼사오육륙칠팔구0-9](?:[-. ,에]{0,2}[공영일이삼사오육륙칠팔구0-9]){7,18}")
 _SPOKEN_DIGITS = str.maketrans("공영일이삼사오육륙칠팔구", "001234566789")
 _LOOKALIKE_DIGITS = str.maketrans("OoQIl|", "000111")
@@ -64,6 +65,9 @@ _ACCOUNTS = frozenset(
 
 def find(text: str) -> Iterator[Span]:
     """Every span of digits in a plain text (see disguise.plain) that can be an identifier."""
+    if sum(map(text.count, "0123456789")) < 6:
+        yield from _spelled(text)
+        return
     if _FLOAT.fullmatch(text.strip()) and not _dotted_rrn(text.strip()):
         return
     for run in _RUN.finditer(text):
@@ -268,6 +272,8 @@ def _dated(sizes: tuple[int, ...], digits: str) -> bool:
 
 def _spelled(text: str) -> Iterator[Span]:
     """Digits as letters that look like them, as Korean words, or with words between the groups."""
+    if text.isascii() and not _LETTERS.search(text):
+        return
     for pattern, digits_of in ((_LOOKALIKE, _LOOKALIKE_DIGITS), (_SPOKEN, _SPOKEN_DIGITS)):
         for match in pattern.finditer(text):
             said = match.group()

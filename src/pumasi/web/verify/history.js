@@ -112,9 +112,10 @@ class Job {
 
 /** What is true after the events so far. `follow` lets the next one follow, or says why it may not. */
 class CaseHistory {
-  constructor(caseId, documents) {
+  constructor(caseId, documents, { mayBeErased }) {
     Object.assign(this, { case: caseId, documents, used: new Set(), state: "-", submitted: null, application: null, founded: null });
     Object.assign(this, { members: new Map(), people: new Map(), described: new Set(), sides: new Map(), jobs: new Map() });
+    Object.assign(this, { mayBeErased, erased: new Map() }); // commitment -> kind
     Object.assign(this, { votes: new Set(), keys: new Set(), chains: new Map(), counts: new Map() });
     Object.assign(this, { coordinator: "", logs: [], handed: [] }); // since which size which name and key sign, and by whom it was wanted
   }
@@ -367,13 +368,15 @@ class CaseHistory {
         [this.sizeOf(role, hospital) >= least, say`'${hospital}' has enrolled no ${word(words)}`])),
     );
     const application = await this.open(event.application, APPLICATION, "application");
-    const named = sameItems([...application.hospitals].sort(), [...hospitals].sort());
-    need(
-      [application.case === this.case, say`the application document belongs to another case`],
-      [application.applicant === event.author, say`the application document names another applicant`],
-      [named, say`the application document names other hospitals`],
-      [application.smallest_cell === event.smallest_cell, say`the application document has another smallest cell`],
-    );
+    if (application !== null) {
+      const named = sameItems([...application.hospitals].sort(), [...hospitals].sort());
+      need(
+        [application.case === this.case, say`the application document belongs to another case`],
+        [application.applicant === event.author, say`the application document names another applicant`],
+        [named, say`the application document names other hospitals`],
+        [application.smallest_cell === event.smallest_cell, say`the application document has another smallest cell`],
+      );
+    }
     Object.assign(this, { state: "submitted", submitted: event, application });
     for (const hospital of hospitals) {
       const quorum = Math.floor(this.sizeOf("drb", hospital) / 2) + 1;
@@ -436,40 +439,47 @@ class CaseHistory {
       [event.valid_from <= event.valid_until, say`the permit ends before it begins`],
     );
     const permit = await this.openSigned(event.permit, "permit", PERMIT, this.members.get(hospital).key);
+    if (permit !== null) need(...this.aboutPermit(hospital, permit, event));
+    Object.assign(side, { state: "in force", issued: event, permit });
+  }
+
+  /** That it says what its event says, and covers no more than the application, if that is shown. */
+  aboutPermit(hospital, permit, event) {
+    const asked = this.application;
     const terms = ["smallest_cell", "hospitals_at_least", "release", "valid_from", "valid_until"];
     const applicant = this.submitted.author;
     const { key, former = [] } = this.people.get(applicant); // the node may not have known the newest yet
     const theirs = permit.applicant === applicant && [key, ...former].includes(permit.applicant_key);
-    need(
+    return [
       [permit.case === this.case && permit.hospital === hospital, say`the permit is for another case or hospital`],
       [permit.application === this.submitted.application, say`the permit is about another application`],
       [theirs, say`the permit is for somebody else`],
-      [permit.purpose === this.application.purpose, say`the permit is for another purpose than the application`],
+      [asked === null || permit.purpose === asked.purpose, say`the permit is for another purpose than the application`],
       [permit.hospitals.includes(hospital), say`the permit does not name its own hospital`],
       [isSubset(permit.hospitals, this.submitted.hospitals), say`the permit names hospitals that were not asked`],
-      [isSubset(permit.kinds, this.application.kinds), say`the permit allows analyses that were not asked for`],
-      [isCovered(permit.tables, this.application.tables), say`the permit opens columns that were not asked for`],
+      [asked === null || isSubset(permit.kinds, asked.kinds), say`the permit allows analyses that were not asked for`],
+      [asked === null || isCovered(permit.tables, asked.tables), say`the permit opens columns that were not asked for`],
       ...terms.map((term) => [permit[term] === event[term], say`permit and event differ in ${term}`]),
-    );
-    Object.assign(side, { state: "in force", issued: event, permit });
+    ];
   }
 
   async onWorkspaceOpened(event) {
     const [hospital, side] = this.moving(event);
     const manifest = await this.open(event.manifest, MANIFEST, "manifest");
     const allowed = (name, columns) => {
+      if (side.permit === null) return true;
       if (!has(side.permit.tables, name)) return false;
       const table = side.permit.tables[name];
       return isSubset(columns, [table.person, ...Object.keys(table.columns)]);
     };
-    const within = Object.entries(manifest.tables).every(([name, columns]) => allowed(name, columns));
+    const within = Object.entries(manifest?.tables ?? {}).every(([name, columns]) => allowed(name, columns));
     need(this.isAbout(manifest, hospital), [within, say`the workspace holds columns that the permit does not name`]);
     Object.assign(side, { state: "open", manifest, manifestCommitment: event.manifest });
   }
 
   isAbout(document, hospital) {
     const { permit } = this.sides.get(hospital).issued;
-    const fits = document.case === this.case && document.hospital === hospital && document.permit === permit;
+    const fits = document === null || (document.case === this.case && document.hospital === hospital && document.permit === permit);
     return [fits, say`the document is about another case, hospital or permit`];
   }
 
@@ -488,26 +498,30 @@ class CaseHistory {
       [enough, say`a permit asks for more hospitals to take part`],
     );
     const job = await this.openSigned(event.document, "job", JOB, this.people.get(event.author).key);
-    const named = (hospital) => has(job.permits, hospital) && job.permits[hospital] === this.sides.get(hospital).issued.permit;
-    const permits = Object.keys(job.permits).length === hospitals.length && hospitals.every(named);
-    need(
-      [job.job === event.job && job.case === this.case, say`the job document is another job's`],
-      [job.applicant === event.author && job.lead === event.lead, say`job and event differ in applicant or lead`],
-      [permits, say`the job does not name the permits of its hospitals`],
-    );
+    if (job !== null) {
+      const named = (hospital) => has(job.permits, hospital) && job.permits[hospital] === this.sides.get(hospital).issued.permit;
+      const permits = Object.keys(job.permits).length === hospitals.length && hospitals.every(named);
+      need(
+        [job.job === event.job && job.case === this.case, say`the job document is another job's`],
+        [job.applicant === event.author && job.lead === event.lead, say`job and event differ in applicant or lead`],
+        [permits, say`the job does not name the permits of its hospitals`],
+      );
+    }
     this.jobs.set(event.job, new Job(job, hospitals));
   }
 
   onOutputSealed(event) {
-    const [hospital, { permit }] = this.moving(event), [job, output] = this.outputOf(event);
-    const { questions, smallest_cell } = job.document;
+    const [hospital, { permit, issued }] = this.moving(event), [job, output] = this.outputOf(event);
+    const foreseen = permit === null || isSubset([...job.at.keys()], permit.hospitals);
+    const wide = job.document === null || job.document.smallest_cell >= issued.smallest_cell;
+    const covered = permit === null || job.document === null || job.document.questions.every((question) => mayAsk(question, permit));
     const one = job.outputs.every((other) => other.digest === "" || other.digest === event.output);
     need(
       job.notFailed(),
       [one, say`the hospitals of one job seal one output`],
-      [isSubset([...job.at.keys()], permit.hospitals), say`the permit of ${hospital} does not foresee all hospitals of the job`],
-      [smallest_cell >= permit.smallest_cell, say`the permit of ${hospital} asks for larger cells than the job`],
-      [questions.every((question) => mayAsk(question, permit)), say`the permit of ${hospital} does not cover a question of the job`],
+      [foreseen, say`the permit of ${hospital} does not foresee all hospitals of the job`],
+      [wide, say`the permit of ${hospital} asks for larger cells than the job`],
+      [covered, say`the permit of ${hospital} does not cover a question of the job`],
     );
     const board = new Board(event.output, 2, { unanimous: true });
     Object.assign(output, { state: "under review", digest: event.output, findings: event.findings, board });
@@ -575,7 +589,7 @@ class CaseHistory {
     need(
       [isPossible(CASE_MOVES, this.state, "ReversalAgreed"), say`the application is '${word(this.state)}'`],
       [event.at <= side.until, say`the time in which the deletion could be reversed is over`],
-      [side.manifest !== null, say`there is no workspace to open again`],
+      [side.manifestCommitment !== null, say`there is no workspace to open again`],
       [!side.shareDestroyed, say`the coordinating body's key share is destroyed already`],
       [inTime, say`the permit is over by its date`],
     );
@@ -591,10 +605,8 @@ class CaseHistory {
     this.onKeyShareDestroyed(event);
     const [hospital] = this.sideOf(event), key = this.members.get(event.author).key;
     const certificate = await this.openSigned(event.certificate, "share-certificate", SHARE_CERTIFICATE, key);
-    need(
-      this.isAbout(certificate, hospital),
-      [certificate.failures === certificate.attempts, say`after the destruction the key share could still be used`],
-    );
+    const gone = certificate === null || certificate.failures === certificate.attempts;
+    need(this.isAbout(certificate, hospital), [gone, say`after the destruction the key share could still be used`]);
   }
 
   onKeyShareDestroyed(event) {
@@ -606,27 +618,33 @@ class CaseHistory {
   async onWorkspaceDestroyed(event) {
     const [hospital, side] = this.moving(event);
     const certificate = await this.certificate(event.certificate, this.members.get(hospital).key);
+    if (certificate !== null) need(...this.aboutCertificate(hospital, side, certificate));
+    side.state = "destroyed";
+  }
+
+  /** That nothing was left of the workspace that was opened. */
+  aboutCertificate(hospital, side, certificate) {
+    const basis = side.permit?.legal_basis ?? certificate.legal_basis;
     const purged = certificate.purged ?? [{ what: "workspace", residual: certificate.residual }];
     const sameWorkspace = certificate.manifest === undefined || certificate.manifest === side.manifestCommitment;
     const whole = ["objects", "bytes"].every((name) => certificate[name] >= (side.manifest?.[name] ?? 0));
     const released = [...side.released.keys()];
     const listed = isSubset(released, certificate.released) && isSubset(certificate.released, released);
-    need(
+    return [
       this.isAbout(certificate, hospital),
-      [certificate.legal_basis === side.permit.legal_basis, say`the certificate names another legal basis than the permit`],
+      [certificate.legal_basis === basis, say`the certificate names another legal basis than the permit`],
       [certificate.failures === certificate.attempts, say`after the destruction the workspace could still be opened`],
       [purged.every((purge) => purge.residual === 0), say`files were left after the destruction`],
       [purged.some((purge) => purge.what === "workspace"), say`the certificate does not say that the workspace was removed`],
       [sameWorkspace, say`the certificate is about another workspace`],
       [whole, say`the certificate covers less than the workspace held`],
       [listed, say`the certificate lists other releases than the log`],
-    );
-    side.state = "destroyed";
+    ];
   }
 
   /** A certificate of deletion of either version. */
   async certificate(commitment, key) {
-    const body = await this.opened(commitment, "certificate");
+    const body = this.isErased(commitment, "certificate") ? null : await this.opened(commitment, "certificate");
     const isSecond = record(SIGNED)(body) && has(body.body, "version");
     return this.openSigned(commitment, "certificate", isSecond ? CERTIFICATE_V2 : CERTIFICATE, key);
   }
@@ -645,19 +663,27 @@ class CaseHistory {
 
   // step 6: documents
 
+  /** The document behind a commitment; null if it was erased and that is accepted. */
   async open(commitment, fields, kind) {
-    return shaped(await this.opened(commitment, kind), fields, kind);
+    return this.isErased(commitment, kind) ? null : shaped(await this.opened(commitment, kind), fields, kind);
   }
 
   async openSigned(commitment, kind, fields, key) {
+    if (this.isErased(commitment, kind)) return null;
     const value = await this.opened(commitment, kind);
     await checkSigned(value, kind);
     need([value.key === key, say`the ${word(kind)} is not signed with the key that the log knows`]);
     return shaped(value.body, fields, kind);
   }
 
+  isErased(commitment, kind) {
+    const there = has(this.documents, commitment);
+    need([there || this.mayBeErased, say`the ${word(kind)} behind its commitment is not in the bundle; with --erased the rest is checked`]);
+    if (!there) this.erased.set(commitment, kind);
+    return !there;
+  }
+
   async opened(commitment, kind) {
-    need([has(this.documents, commitment), say`the ${word(kind)} behind its commitment is not in the bundle`]);
     const { salt, body } = this.documents[commitment];
     const committed = hex(await sha256(unhex(salt), canonical(body))) === commitment;
     need([committed, say`the ${word(kind)} is not the one that was committed to`]);

@@ -19,6 +19,9 @@ const KOREAN = {
     "신뢰하는 키와, 병원 몇 곳이 공동서명해야 하는지를 적은 파일입니다(C2SP tlog-policy). 묶음과 함께 받지 말고 믿을 수 있는 곳에서 따로 받으십시오. 정책이 없으면 묶음에 들어 있는 키를 그대로 씁니다.",
   "Leave the policy out": "정책 없이 확인",
   "Accept a case that still runs (--open)": "진행 중인 과제도 받아들이기 (--open)",
+  "Accept a bundle without documents that were erased (--erased)": "파기된 문서가 없는 묶음도 받아들이기 (--erased)",
+  "Nothing shows whether they were erased or only left out; what depends on them is not checked.":
+    "문서가 파기된 것인지 그저 빠진 것인지는 알 수 없으며, 그 문서에 달린 내용은 확인하지 않습니다.",
   "Nothing shows yet whether its latest events were left out.": "최근 사건이 빠졌는지는 아직 알 수 없습니다.",
   "Check": "확인하기",
   "Checking…": "확인하는 중…",
@@ -46,6 +49,8 @@ const KOREAN = {
   "NOT WITNESSED": "증인 없음",
   "Only the log itself has signed; a second history of it could exist.":
     "원장 자신만 서명했습니다. 내용이 다른 또 하나의 원장이 있을 수 있습니다.",
+  "NOT WHOLE": "문서가 빠져 있음",
+  "Documents were erased or left out; what depends on them is not checked.": "파기되었거나 빠진 문서가 있습니다. 거기에 달린 내용은 확인하지 않았습니다.",
   "NOT CLOSED": "종결되지 않음",
   "The case still runs; its latest events could be missing.": "진행 중인 과제입니다. 최근 사건이 빠져 있을 수 있습니다.",
   "case {0} of the log {1}": "과제 {0} · 원장 {1}",
@@ -272,7 +277,10 @@ const KOREAN = {
   "the bundle holds a document that no event of the case commits to": "과제의 어떤 사건도 약속하지 않은 문서가 묶음에 있습니다",
   "the {0} does not have the fields of a {1}": "{0} 문서에 {1}의 필드가 맞게 들어 있지 않습니다",
   "the {0} is not signed with the key that the log knows": "{0} 문서가 원장이 아는 키로 서명되지 않았습니다",
-  "the {0} behind its commitment is not in the bundle": "약속값이 가리키는 {0} 문서가 묶음에 없습니다",
+  "the {0} behind its commitment is not in the bundle; with --erased the rest is checked":
+    "약속값이 가리키는 {0} 문서가 묶음에 없습니다. ‘파기된 문서가 없는 묶음도 받아들이기(--erased)’를 고르면 나머지를 확인합니다",
+  "What the {0} {1} said: it was erased or left out, and what depends on it is not checked.":
+    "{0} {1}의 내용: 파기되었거나 빠져 있어, 거기에 달린 내용은 확인하지 않았습니다.",
   "the {0} is not the one that was committed to": "{0} 문서가 약속된 것이 아닙니다",
   "the application document belongs to another case": "신청서가 다른 과제의 것입니다",
   "the application document names another applicant": "신청서의 신청자가 다릅니다",

@@ -68,10 +68,10 @@ function takeDrops(label, input) {
 // --- the check ---
 
 /** What to show for these files: {verdict: holds, report} | {verdict: broken | unreadable, reasons}. */
-async function judge(bundle, policy, { mayBeOpen }) {
+async function judge(bundle, policy, { mayBeOpen, mayBeErased = false }) {
   const read = policy === null ? null : await readPolicy(policy).catch(onlyBroken);
   if (read instanceof Broken) return { verdict: "unreadable", reasons: read.reasons };
-  const verified = await verify(bundle, { mayBeOpen }).catch(onlyBroken);
+  const verified = await verify(bundle, { mayBeOpen, mayBeErased }).catch(onlyBroken);
   if (verified instanceof Broken) return { verdict: "broken", reasons: verified.reasons };
   const reasons = read === null ? [] : await policyRefusals(read, verified);
   if (reasons.length > 0) return { verdict: "broken", reasons };
@@ -89,7 +89,7 @@ async function bytesFrom(input) {
 }
 
 async function check() {
-  const [file] = $("bundle").files, mayBeOpen = $("open").checked;
+  const [file] = $("bundle").files, mayBeOpen = $("open").checked, mayBeErased = $("erased").checked;
   let bundle, policy;
   try {
     [bundle, policy] = [await bytesFrom($("bundle")), await bytesFrom($("policy"))];
@@ -98,7 +98,7 @@ async function check() {
   }
   const about = { name: file.name, digest: hex(await sha256(bundle)) };
   try {
-    return { ...(await judge(bundle, policy, { mayBeOpen })), file: about };
+    return { ...(await judge(bundle, policy, { mayBeOpen, mayBeErased })), file: about };
   } catch (error) {
     return { verdict: "broken", reasons: [say`the check itself failed, so nothing is known about this file: ${error.message}`], file: about };
   }
@@ -164,10 +164,11 @@ function renderReport(told, fill) {
   fill("fingerprints", [element("h3", say`Key fingerprints`), element("dl", told.fingerprints.map(row), "keys")]);
 }
 
-function warningsOf({ pinned, witnessed, closed }) {
+function warningsOf({ pinned, witnessed, closed, whole }) {
   return [
     [pinned, say`KEYS NOT PINNED`, say`Consistent, not authentic: whoever invents all keys can write a bundle that passes. A policy prevents that.`],
     [witnessed, say`NOT WITNESSED`, say`Only the log itself has signed; a second history of it could exist.`],
+    [whole, say`NOT WHOLE`, say`Documents were erased or left out; what depends on them is not checked.`],
     [closed, say`NOT CLOSED`, say`The case still runs; its latest events could be missing.`],
   ].filter(([fine]) => !fine);
 }

@@ -10,12 +10,12 @@
    plain scripts that share their names, in the order in which index.html lists them. */
 
 /** Steps 1 to 6; `Broken` with the reasons when something does not hold. */
-async function verify(data, { mayBeOpen = false } = {}) {
+async function verify(data, { mayBeOpen = false, mayBeErased = false } = {}) {
   const bundle = readCanonical(data);
   need([record(BUNDLE)(bundle), say`this is not a Pumasi case bundle of version 1, or it has unknown fields`]);
   const head = readCheckpoint(bundle.checkpoint);
   const entries = await readEntries(bundle.entries, head);
-  const history = new CaseHistory(bundle.case, bundle.documents);
+  const history = new CaseHistory(bundle.case, bundle.documents, { mayBeErased });
   for (const entry of entries) {
     try {
       await history.follow(entry);
@@ -127,7 +127,7 @@ async function report(verified, { pinned }) {
   const closed = history.state === "closed", permits = [...history.sides.values()].some((side) => side.issued !== null);
   return {
     title: say`case ${history.case} of the log ${head.origin}`,
-    pinned, closed, witnessed: cosigners.length > 0,
+    pinned, closed, witnessed: cosigners.length > 0, whole: history.erased.size === 0,
     proven: [
       say`Each of the ${entries.length} events shown is signed with a key that the log introduced before, by somebody whose role
         allows it, and stands in the log of ${head.size} entries whose head the log has signed.
@@ -146,6 +146,7 @@ async function report(verified, { pinned }) {
       ...(pinned ? [say`The log's key is the one that the policy pins, and the cosignatures reach its quorum.`] : []),
     ],
     notProven: [
+      ...[...history.erased].map(leftOut),
       say`That no copy of data, keys or results exists anywhere: no cryptography proves that.`,
       say`Who the people and institutions behind the keys are; compare fingerprints with them over another channel.`,
       say`That clocks were right: days and instants are what their authors wrote.`,
@@ -155,6 +156,11 @@ async function report(verified, { pinned }) {
     ],
     fingerprints: pinned ? [] : await fingerprints(history),
   };
+}
+
+function leftOut([commitment, kind]) {
+  const begins = `${commitment.slice(0, 16)}…`;
+  return say`What the ${word(kind)} ${begins} said: it was erased or left out, and what depends on it is not checked.`;
 }
 
 /** How the log's key changed. */
