@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 from pumasi.analysis import printed
+from pumasi.client import figures
 from pumasi.client import study as studies
 from pumasi.client.home import Home
 from pumasi.client.study import Progress, Released, Study
@@ -77,6 +79,23 @@ def write(outcome: dict[str, Any], path: Path) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(outcome, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def export(outcome: dict[str, Any], folder: Path) -> list[Path]:
+    """Each result that was not refused as tidy CSV, and as a figure where its kind has one; the files, in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, analysis in enumerate(outcome["analyses"], 1):
+        if "refused" in analysis:
+            continue
+        result = studies.Result(analysis)
+        name = f"{number:02} " + re.sub(r"[^\w .-]+", "_", analysis["name"])
+        table = folder / f"{name}.csv"
+        table.write_text(result.csv(), encoding="utf-8-sig", newline="")  # with a mark, so that spreadsheets read Korean
+        written.append(table)
+        if analysis["kind"] in figures.FIGURES:
+            written.append(result.plot(folder / f"{name}.svg"))
+    return written
 
 
 def text(outcome: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from pumasi.analysis import printed
 from pumasi.analysis.printed import tidy
-from pumasi.client import waiting
+from pumasi.client import figures, waiting
 from pumasi.client.asking import Asking
 from pumasi.client.home import Home
 from pumasi.client.questions import compiled
@@ -68,6 +68,10 @@ class Result:
     def csv(self) -> str:
         """The numbers as tidy CSV: one per row, with its error where it has one; what is left out is empty."""
         return tidy.text(dict(self.values))
+
+    def plot(self, path: Path) -> Path:
+        """Draw the figure of this kind of analysis into `path` (.svg, .pdf or .png)."""
+        return figures.draw(self.values, path)
 
 
 @dataclass(frozen=True)
