@@ -267,13 +267,12 @@ class OnAverage:
     def owed(self, sizes: Floats) -> float:
         """Records that must go from classes of these sizes; the smallest first is best, a part of a class counts as its part."""
         ordered = np.sort(sizes)
-        need = float(np.sum(1.0 / self.most - ordered)) if self.most > 0 else math.inf
+        gain = 1.0 / self.most - ordered
+        need = float(gain.sum())
         if need <= 0:
             return 0.0
-        gain = 1.0 / self.most - ordered if self.most > 0 else np.zeros(0)
-        useful = gain > 0
-        total = np.cumsum(gain[useful])
-        if len(total) == 0 or total[-1] < need:
+        total = np.cumsum(gain[gain > 0])
+        if total[-1] < need:
             return float(ordered.sum())
         last = int(np.searchsorted(total, need))
         before = total[last - 1] if last else 0.0
@@ -301,9 +300,9 @@ OfSample = OnAverage | FewSingles
 
 @dataclass(frozen=True)
 class Verdict:
-    """What suppression a node needs: classes that go, sampled records in them; `least` is what any more specific node suppresses at least.
+    """What suppression a node needs: the classes that go, and the sampled records in them.
 
-    `owed` are the records per slot that every more specific node suppresses too; `doomed`: none of those can hold the model.
+    `owed` are the records per slot that every more specific node suppresses too; `doomed`: no node of all these holds the model.
     """
 
     fails: Bools
@@ -321,7 +320,6 @@ class Model:
     of_sample: tuple[OfSample, ...]
     combinations: Combinations
     limit: int
-    smallest: int = 0
 
     @cached_property
     def total(self) -> int:
@@ -338,7 +336,8 @@ class Model:
             if not complete and (hopeless or owed.sum() > self.limit + 0.5):
                 return Verdict(fails, self.total, owed, doomed=True, holds=False)
         fails &= classes.counts > 0
-        least = max((float(owed.sum()), *(self._least(rule, classes, fails) for rule in self.of_sample)))
+        sizes = classes.counts[classes.counts > 0]
+        least = max((float(owed.sum()), *(rule.owed(sizes) for rule in self.of_sample)))
         suppressed = int(classes.counts[fails].sum())
         for rule in self.of_sample:
             suppressed = self._enforce(rule, classes, fails, tie)
@@ -346,12 +345,8 @@ class Model:
         doomed = hopeless or math.ceil(least - _EXACT * self.total) > self.limit
         return Verdict(fails, suppressed, owed, doomed=doomed and not holds, holds=holds)
 
-    def _least(self, rule: OfSample, classes: Classes, fails: Bools) -> float:
-        """Only class-wise monotone judges let a bound for the sample pass to more specific nodes; the others are ignored here."""
-        sizes = classes.counts[classes.counts > 0]
-        return rule.owed(sizes)
-
     def _enforce(self, rule: OfSample, classes: Classes, fails: Bools, tie: Callable[[Classes, Ints], Floats] | None) -> int:
+        """Let the smallest classes fail until the rule holds for the rest; returns all records in classes that fail now."""
         kept = np.flatnonzero((classes.counts > 0) & ~fails)
         sizes = classes.counts[kept]
         first = np.full(classes.slots, np.iinfo(np.int64).max)
