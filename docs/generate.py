@@ -110,7 +110,7 @@ def _listed(literal: object) -> str:
 ROUTES: dict[tuple[str, str], str] = {
     ("GET", "/"): "name of the log, its size, how many cosign it",
     ("POST", "/events"): "signed events, base64, one per line; per event its index, or the reasons why not",
-    ("GET", "/log"): "entries from `start` on and the newest checkpoint; waits up to `wait` seconds for something new",
+    ("GET", "/log"): "entries from `start` on that the newest checkpoint covers, and it; waits up to `wait` seconds for a newer one",
     ("PUT", "/gossip"): "the newest head that a hospital was shown",
     ("GET", "/gossip"): "the newest heads that the hospitals say they were shown",
     ("PUT", "/recovery"): "the part of the log that a hub restored from a backup lacks, given back by a hospital",
@@ -121,13 +121,13 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/admissions"): "the coordinating body admits the member named in the body",
     ("POST", "/revocations"): "the coordinating body revokes the keys of the member named in the body",
     ("PUT", "/documents/{commitment}"): "keep the document behind a salted commitment",
-    ("GET", "/documents/{commitment}"): "the document behind a salted commitment",
+    ("GET", "/documents/{commitment}"): "the document behind a salted commitment, for the parties of its case",
     ("GET", "/catalogue"): "every described dataset, by hospital",
     ("GET", "/inbox"): "what waits for the person who asks",
     ("GET", "/members"): "every member: its kind, whether it is admitted, whether it runs a node",
     ("GET", "/chains/{case}"): "`seq` and `prev` of the caller's next event in a case",
     ("GET", "/cases/{case}"): "the state of a case; waits until the log is longer than `size`",
-    ("GET", "/cases/{case}/bundle"): "the case bundle under a checkpoint over at least `covering` entries",
+    ("GET", "/cases/{case}/bundle"): "the case bundle under a checkpoint over at least `covering` entries, for the parties of the case",
     ("POST", "/cases/{case}/reversals"): "the coordinating body agrees to reverse the deletion at the hospital named in the body",
     ("GET", "/cases/{case}/share"): "the coordinating body's half of a workspace key, sealed to the hospital that asks",
     ("PUT", "/jobs/{job}/{label}"): "a hospital leaves ciphertext for the others of a job",
@@ -145,9 +145,9 @@ def http_page() -> str:
             "# The hub's HTTP interface · 허브 인터페이스\n",
             NOTE.format(source="`src/pumasi/hub/app.py`"),
             "HTTPS with one certificate, `hub.crt`, which every party pins. Nodes and people dial in; the hub dials nobody.\n",
-            "A signed request carries the header `Pumasi-Request`: base64 of a signed statement of author, method, path "
-            "and query, SHA-256 of the "
-            "body, and the time, which may be at most five minutes off (`src/pumasi/kernel/request.py`). An event carries "
+            "A signed request carries the header `Pumasi-Request`: base64 of a signed statement of author, the hub (SHA-256 of its TLS "
+            "certificate), method, path and query, SHA-256 of the body, the time, which may be at most five minutes off, and a number "
+            "that was never used before (`src/pumasi/kernel/request.py`): it counts for this hub, once. An event carries "
             "its own signature "
             "instead, and the log is public.\n",
             'Refusals are JSON `{"reasons": [...]}` with status 401 (a signature does not hold), 404, 409 (a rule says no) '

@@ -25,9 +25,11 @@ from pumasi.client.home import Home
 from pumasi.hub import cli as hub_cli
 from pumasi.hub import settings as hub_settings
 from pumasi.hub.app import Hub, make_app
+from pumasi.hub.callers import Callers
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.publisher import Publisher
+from pumasi.hub.readers import Readers
 from pumasi.hub.tasks import Mailbox
 from pumasi.kernel import event as ev
 from pumasi.kernel import rules
@@ -159,7 +161,9 @@ class LiveHub:
         """As `open_hub`, with this test's clock."""
         log = Sequencer(site, self.book.log_key, origin=ORIGIN, batch_seconds=0)
         shares = KeyShares(FileKeyring(self.home / "shares"), site)
-        return Hub(hub_settings.load(self.home), site, log, Mailbox(self.home / "mailbox.db"), shares, Publisher(self.home / "tlog", log))
+        mailbox, publisher = Mailbox(self.home / "mailbox.db"), Publisher(self.home / "tlog", log)
+        callers, readers = Callers(site, self.home), Readers(self.home / "papers.db", site)
+        return Hub(hub_settings.load(self.home), site, log, mailbox, shares, publisher, callers, readers)
 
     def reopen(self) -> Hub:
         """The hub again after it was killed: everything from its folder, nothing from memory."""

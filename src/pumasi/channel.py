@@ -37,6 +37,7 @@ class Channel:
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=120)
         try:
             context = ssl.create_default_context(cafile=str(certificate))  # this certificate and no other
+            self._name = request.hub_name(certificate.read_text(encoding="utf-8"))
             self._http = httpx.Client(base_url=self.url, verify=context, limits=limits, trust_env=False)
         except ssl.SSLError as error:
             raise Invalid(f"{certificate} is no certificate; copy hub.crt from the coordinating body again") from error
@@ -60,7 +61,8 @@ class Channel:
     def _send(self, method: str, target: str, body: bytes, wait: float) -> httpx.Response:
         def once() -> httpx.Response:
             path = httpx.URL(self.url + target).raw_path.decode("ascii")
-            signed = request.header(self._keys, author=self.author, method=method, target=_readable(path), body=body, now=datetime.now(UTC))
+            named = {"author": self.author, "hub": self._name, "method": method, "target": _readable(path)}
+            signed = request.header(self._keys, **named, body=body, now=datetime.now(UTC))
             return self._http.request(method, target, content=body, headers={request.HEADER: signed}, timeout=wait + ANSWER)
 
         response = self._patiently(once)

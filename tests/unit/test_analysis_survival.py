@@ -12,10 +12,11 @@ import pytest
 from lifelines import KaplanMeierFitter
 from lifelines.statistics import multivariate_logrank_test
 
+from pumasi.analysis import memory
 from pumasi.analysis.frame import Terms
 from pumasi.analysis.methods import KINDS
 from tests.analysis_models import ask, frames, near, question
-from tests.analysis_rounds import split
+from tests.analysis_rounds import frame, split
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 COLON = DATA / "r-clinical" / "survival_colon.csv"
@@ -215,3 +216,30 @@ def test_the_length_of_a_partial_says_nothing_about_the_data(kind: str) -> None:
     state = KINDS[kind].start(asked, Terms(smallest_cell=5, hospitals=5))
     one, other = KINDS[kind].local(full, asked, state), KINDS[kind].local(none, asked, state)
     assert one.shape == other.shape and np.all(other == 0)
+
+
+def test_a_second_grid_that_tells_who_left_between_two_times_is_refused() -> None:
+    table = PATIENTS.dropna().assign(time=lambda rows: np.ceil(rows["time"])).reset_index(drop=True)
+    table.loc[:1, "time"] = 6.0  # two people between the two grids below
+    table = table[(table["time"] != 6) | (table.index < 2)]
+    tables = split(table, 4)
+
+    def told(grid: list[float], kind: str = "kaplan_meier") -> dict[str, Any]:
+        fields = {**ASKED, "grid": grid, **({"by": "ward"} if kind == "logrank" else {})}
+        asked = question(kind, tables, levels=LEVELS, **fields)
+        reads = sorted({"time", "dead", *(["ward"] if "by" in fields else [])})
+        found = ask(kind, tables, levels=LEVELS, **fields)
+        return asked | {"reads": reads, "edges": found["edges"], "column_kinds": {name: asked["column_kinds"][name] for name in reads}}
+
+    def compared(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
+        total = np.zeros(memory.length(now, before))
+        for part in tables:
+            both = [memory.Footprint.of(frame(part, LEVELS), one | {"here": "h0"}) for one in (now, before)]
+            total += np.array(memory.local(both[0], both[1], asked=(now, before), load=len(part)))
+        return memory.refusals(total.tolist(), now, before, Terms(smallest_cell=5, hospitals=4))
+
+    first, shifted, coarse = told([5.0, 20, 60]), told([6.0, 20, 60]), told([5.0, 60])
+    assert "almost the same people" in compared(shifted, first)[0]
+    assert compared(first, first) == [] and compared(coarse, first) == []
+    assert "almost the same people" in compared(told([6.0], "logrank"), first)[0]
+    assert compared(told([5.0], "logrank"), told([60.0], "logrank")) == []

@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.stats.oneway import anova_oneway
 
 from pumasi.analysis.suppression import protect
-from tests.analysis_rounds import answered, split
+from tests.analysis_rounds import answered, glm, split
 
 LEVELS = {"arm": ["a", "b"], "ward": ["x", "y", "z"], "died": ["0", "1"]}
 
@@ -245,3 +245,14 @@ def test_another_unit_at_one_hospital_is_a_finding(factor: float, flagged: bool)
     found = answered({"kind": "describe", "columns": ["weight"]}, tables, {})
     assert any("may be in another unit" in told for told in found.get("findings", [])) is flagged
     assert found["columns"]["weight"]["mean"] is not None
+
+
+def test_a_model_finds_another_unit_too() -> None:
+    chance = np.random.default_rng(2)
+    table = pd.DataFrame({"glucose": chance.normal(100, 20, 300), "weight": chance.normal(70, 12, 300)})
+    table["died"] = (chance.random(300) < 0.3).astype(int)
+    tables = [table[:60].assign(glucose=table["glucose"] / 18), table[60:180], table[180:]]
+    found = glm("died ~ glucose + weight", "binomial", tables)
+    assert [finding.split("'")[1] for finding in found["findings"]] == ["glucose"]
+    assert "findings" not in glm("died ~ glucose + weight", "binomial", [table[:100], table[100:]])
+    assert [finding.split("'")[1] for finding in glm("glucose ~ weight", "gaussian", tables)["findings"]] == ["glucose"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,14 +175,16 @@ def test_a_refused_result_raises_its_reasons_when_it_is_used() -> None:
         _ = Result(result())["cells"]
 
 
-def test_a_table_and_a_description_read_as_text() -> None:
+def test_results_read_as_text() -> None:
     cells = [{"aspirin": 1, "n": 1234}, {"aspirin": 0, "n": None}]
-    columns = {"age": {"n": 12, "mean": 61.25, "sd": None}, "ward": {"n": 10, "levels": {"1": 10, "2": None}}}
-    analyses = [result(n=None, cells=cells), result(name="base", kind="describe", n=12, columns=columns), result(name="m", refused=["no"])]
+    columns = {"age": {"n": 12, "missing": 0, "mean": 61.25, "sd": None}}
+    table = result(n=None, by=["aspirin"], cells=cells, percent={"total": [None, None]})
+    analyses = [table, result(name="base", kind="describe", n=12, columns=columns), result(name="m", refused=["no"])]
     text = outcome.text({"analyses": analyses})
-    assert "who  (table, 2 hospitals)" in text and "1,234" in text and "people: suppressed" in text
-    assert "age: n 12, mean 61.25, sd suppressed" in text and "ward: n 10; 1: 10; 2: suppressed" in text
+    assert "who  (table, 2 hospitals)" in text and "1,234" in text and "— people" in text
+    assert re.search(r"age +12 +0 +61.25 \(—\)", text) and "— left out" in text
     assert "  refused: no" in text
+    assert Result(table).csv().splitlines()[1:] == ["who,table,1,1234,", "who,table,0,,"]
 
 
 def test_the_exit_code_says_whether_anything_was_refused() -> None:

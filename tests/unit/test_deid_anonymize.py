@@ -267,6 +267,13 @@ def test_k_in_a_population_of_known_size_becomes_a_size_in_the_sample(place: Pat
     assert _run(place, CONFIG.replace("k = 3", "k_map = {k = 30, population = 120}")).rows == 60
 
 
+def test_a_population_holds_the_rows_of_the_table_too(place: Path) -> None:
+    (place / "all.csv").write_text(_csv(ROWS[:59]), encoding="utf-8")
+    assert "it lacks 1 of the rows" in _refused(place, CONFIG.replace("k = 3", "k_map = {k = 3, population = 'all.csv'}"))
+    (place / "all.csv").write_text(_csv([*ROWS, ("20", "F", "", "")]), encoding="utf-8")
+    assert _run(place, CONFIG.replace("k = 3", "k_map = {k = 3, population = 'all.csv'}")).rows == 60
+
+
 def _combinations(seed: int, columns: int, levels: int) -> Combinations:
     chance = np.random.default_rng(seed)
     trees = []

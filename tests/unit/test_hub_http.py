@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,15 +16,18 @@ import pytest
 
 from pumasi.hub import governance
 from pumasi.hub.app import MAX_BODY, make_app, open_hub
+from pumasi.hub.callers import Seats
+from pumasi.hub.readers import OTHERS
 from pumasi.kernel import event as ev
 from pumasi.kernel import request
-from pumasi.kernel.envelope import Keys, b64, canonical, sha256, sign, unb64
+from pumasi.kernel.envelope import Keys, b64, canonical, new_id, sha256, sign, unb64
 from pumasi.kernel.errors import NotFound, PumasiError, Refused, Tampered
 from pumasi.kernel.event import CONSORTIUM
-from pumasi.ledger import note, verify
+from pumasi.ledger import bundle, note, verify
 from pumasi.store.document import Document
-from tests.casebook import COORDINATOR, HOSPITALS, ORIGIN, RESEARCHER, Casebook, play
-from tests.live_hub import LiveHub
+from pumasi.store.once import SWEEP, Once
+from tests.casebook import COORDINATOR, HOSPITALS, ORIGIN, RESEARCHER, STEPS, Casebook, play
+from tests.live_hub import DescribedBook, LiveHub
 
 Live = Callable[[Casebook], LiveHub]
 OUTSIDE = "한밭 병원"  # a hospital of the consortium that takes no part in the case
@@ -39,7 +43,8 @@ def reasons(response: httpx.Response) -> list[str]:
 
 def signed(hub: LiveHub, author: str, method: str, target: str, body: bytes = b"", /, **changes: Any) -> httpx.Response:
     """One request with a header about (perhaps) something else."""
-    fields: dict[str, Any] = {"author": author, "method": method, "target": target, "body": body, "now": datetime.now(UTC)}
+    name = request.hub_name((hub.home / "hub.crt").read_text())
+    fields: dict[str, Any] = {"author": author, "hub": name, "method": method, "target": target, "body": body, "now": datetime.now(UTC)}
     header = request.header(changes.pop("keys", hub.book.keys_of(author)), **(fields | changes))
     return hub.plain().request(method, target, content=body, headers={request.HEADER: header})
 
@@ -93,7 +98,8 @@ def test_a_header_that_is_no_signature_is_refused_in_words(live: Live) -> None:
 def test_a_header_with_other_fields_or_of_another_kind_is_refused(live: Live) -> None:
     hub = live(play(until="members"))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    fields = {"author": "company-1", "method": "GET", "target": "/members", "body": sha256(b""), "at": now}
+    name = request.hub_name((hub.home / "hub.crt").read_text())
+    fields = {"author": "company-1", "hub": name, "method": "GET", "target": "/members", "body": sha256(b""), "at": now, "number": new_id()}
     keys = hub.book.keys_of("company-1")
     good = b64(sign("request", fields, keys))
     assert hub.plain().get("/members", headers={request.HEADER: good}).status_code == 200
@@ -125,6 +131,58 @@ def test_who_has_only_applied_is_nobody_yet(live: Live) -> None:
     assert stranger.get("/members").json()["stranger"]["admitted"] is True
 
 
+def test_a_request_is_answered_once_and_by_one_hub(live: Live, tmp_path: Path) -> None:
+    """Whoever reads a request, the hub itself included, can send it again neither here, nor after a restart, nor to another hub."""
+    hub = live(play(until="datasets"))
+    name = request.hub_name((hub.home / "hub.crt").read_text())
+    fields: dict[str, Any] = {"author": RESEARCHER, "method": "GET", "target": "/catalogue", "body": b"", "now": datetime.now(UTC)}
+    header = {request.HEADER: request.header(hub.book.keys_of(RESEARCHER), hub=name, **fields)}
+    assert hub.plain().get("/catalogue", headers=header).status_code == 200
+    again = hub.plain().get("/catalogue", headers=header)
+    assert (again.status_code, reasons(again)) == (401, ["this very request was answered before; sign a new one"])
+    hub.reopen()
+    assert hub.plain().get("/catalogue", headers=header).status_code == 401
+    elsewhere = {request.HEADER: request.header(hub.book.keys_of(RESEARCHER), hub=sha256(b"another"), **fields)}
+    assert "signed for another hub" in reasons(hub.plain().get("/catalogue", headers=elsewhere))[0]
+
+
+def test_what_is_remembered_of_requests_is_forgotten_when_they_are_too_old(tmp_path: Path) -> None:
+    once, now = Once(tmp_path / "requests.db"), datetime(2026, 3, 2, tzinfo=UTC)
+    other = Once(tmp_path / "requests.db")  # another process
+    for number in range(SWEEP):
+        assert (once, other)[number % 2].first(sha256(b"%d" % number), until=now + timedelta(minutes=5), now=now)
+    assert not other.first(sha256(b"7"), until=now + timedelta(minutes=5), now=now)
+    later = now + timedelta(hours=1)
+    for number in range(SWEEP):
+        once.first(sha256(b"later %d" % number), until=later + timedelta(minutes=5), now=later)
+    assert once.first(sha256(b"7"), until=later, now=later), "it would be refused for its age"
+    once.close()
+    other.close()
+
+
+def test_nobody_holds_every_thread_by_waiting(live: Live) -> None:
+    hub = live(play(until="datasets"))
+    seats = Seats(total=3, each=2)
+    with seats.seat("a") as one, seats.seat("a") as two, seats.seat("a") as three, seats.seat("b") as four, seats.seat("c") as five:
+        assert [one, two, three, four, five] == [True, True, False, True, False]
+    with seats.seat("a") as one, seats.seat("a") as two:
+        assert one and two
+    hub.hub.callers.strangers = Seats(total=8, each=2)
+    size, answers = len(hub.book.log), list[float]()
+
+    def wait() -> None:
+        begun = time.monotonic()
+        hub.plain().get(f"/log?start={size}&seen={size}&wait=3", timeout=20)
+        answers.append(time.monotonic() - begun)
+
+    waiting = [threading.Thread(target=wait) for _ in range(5)]
+    for thread in waiting:
+        thread.start()
+    for thread in waiting:
+        thread.join(timeout=15)
+    assert sum(seconds < 2 for seconds in answers) == 3, "two of one address wait, the others are answered with what there is"
+
+
 # --- the public log
 
 
@@ -154,8 +212,10 @@ def test_a_reader_is_woken_by_news(live: Live) -> None:
         book.person(f"{name}@{book.hospitals[0]}", "drb")
     posted = hub.plain().post("/events", content=" ".join(map(b64, book.log[size:])))
     assert posted.json() == [{"index": size, "reasons": []}, {"index": size + 1, "reasons": []}]
+    assert hub.plain().get(f"/log?start={size}").json()["entries"] == [], "no signed head covers them yet"
+    hub.hub.log.publish()
     reader.join(timeout=10)
-    assert [unb64(entry) for entry in found[0]["entries"]] in (book.log[size:], book.log[size : size + 1])
+    assert [unb64(entry) for entry in found[0]["entries"]] == book.log[size:]
 
 
 def test_an_event_that_the_rules_refuse_gets_its_reasons(live: Live) -> None:
@@ -214,11 +274,55 @@ def test_a_document_is_kept_only_under_its_own_commitment(live: Live) -> None:
     channel = hub.channel(RESEARCHER)
     document, other = Document.new({"title": "연구"}), Document.new({"title": "연구"})
     channel.put(f"/documents/{document.commitment}", document.data)
-    assert Document.read(channel.get(f"/documents/{document.commitment}").content, document.commitment) == document
+    assert hub.hub.site.document(document.commitment) == document
+    with pytest.raises(NotFound, match="commits to no such document"):
+        channel.get(f"/documents/{document.commitment}")  # whose it is shows only when an event commits to it
     with pytest.raises(Tampered, match="not the one that the log commits to"):
         channel.put(f"/documents/{other.commitment}", document.data)
-    with pytest.raises(NotFound, match="holds no document"):
-        channel.get(f"/documents/{other.commitment}")
+    with pytest.raises(NotFound):
+        hub.hub.site.document(other.commitment)
+
+
+def test_a_document_is_for_the_parties_of_its_case(live: Live) -> None:
+    book = play()
+    hub, case = live(book), book.case
+    here, elsewhere = book.hospitals[0], next(name for name in HOSPITALS if name not in book.hospitals)
+    parties = [RESEARCHER, here, f"drb-0@{here}", f"steward@{here}", f"checker-0@{here}", COORDINATOR]
+    others = ["other@company-2", "company-1", elsewhere, f"drb-0@{elsewhere}"]
+    commitments = bundle.select(case, enumerate(book.log))[1]
+    assert len(commitments) > 9
+    for commitment in commitments:
+        for who in parties[:2]:
+            assert signed(hub, who, "GET", f"/documents/{commitment}").status_code == 200
+        refused = signed(hub, others[0], "GET", f"/documents/{commitment}")
+        assert (refused.status_code, refused.json()["reasons"]) == (409, [OTHERS])
+    for who in parties:
+        assert signed(hub, who, "GET", f"/documents/{commitments[0]}").status_code == 200
+        assert signed(hub, who, "GET", f"/cases/{case}/bundle").status_code in (200, 404)  # 404: nobody has cosigned it here
+    for who in others:
+        assert signed(hub, who, "GET", f"/documents/{commitments[0]}").status_code == 409
+        assert signed(hub, who, "GET", f"/cases/{case}/bundle").status_code == 409
+    assert signed(hub, others[0], "GET", f"/documents/{'ab' * 32}").status_code == 404
+
+
+def test_naming_anothers_document_in_an_event_of_ones_own_opens_nothing(live: Live) -> None:
+    book = play(until="submitted")
+    hub = live(book)
+    stolen = book.applied
+    fields = {"application": stolen, "hospitals": [book.hospitals[0]], "smallest_cell": 10, "case": "ab" * 16}
+    book.say(ev.ApplicationSubmitted, "other@company-2", **fields)
+    assert not any(hub.hub.site.extend(book.log))
+    assert signed(hub, RESEARCHER, "GET", f"/documents/{stolen}").status_code == 200
+    assert signed(hub, "other@company-2", "GET", f"/documents/{stolen}").status_code == 409
+
+
+def test_a_datasets_description_is_for_every_member(live: Live) -> None:
+    book = DescribedBook()
+    for step in STEPS[: STEPS.index("datasets") + 1]:
+        getattr(book, step)()
+    hub = live(book)
+    for commitment in hub.book.world.datasets.values():
+        assert signed(hub, "other@company-2", "GET", f"/documents/{commitment}").status_code == 200
 
 
 NO_DOCUMENTS = [

@@ -22,10 +22,10 @@ from pumasi.kernel.seal import unseal_from
 from pumasi.ledger import note
 from pumasi.ledger.tree import leaf_hash
 from pumasi.node import permits
-from pumasi.node.agent import Agent
+from pumasi.node.agent import Agent, _covered
 from pumasi.node.airlock.held import HeldOutput, hold
 from pumasi.node.app import Node
-from pumasi.node.courier import Courier
+from pumasi.node.courier import Courier, News
 from pumasi.node.workspace import cipher
 from pumasi.store.db import entries
 from pumasi.store.site import Site
@@ -514,6 +514,37 @@ def test_an_event_that_the_rules_refuse_is_not_followed_even_if_the_hub_sequence
     assert hospital.node.site.tree.root() == before and hospital.node.site.checkpoint() is None
     log = hospital.hub.hub.log
     assert len(note.parse_checkpoint(log.newest() or "").lines) == 1
+
+
+def test_a_node_acts_on_nothing_that_no_signed_head_covers(live: Live) -> None:
+    hospital = Hospital.of(live, book_until("reviewed"))
+    hub, size = hospital.hub.hub, hospital.node.site.tree.size
+    for name in hospital.book.hospitals:
+        hospital.say(ev.PermitAuthorised, f"steward@{name}", application=hospital.book.applied)
+    assert hub.site.tree.size > size
+    # What an older hub, or one that lies, serves without a head: it stays out of the copy, and where it is in it, it moves nothing.
+    news = News(hub.site.entries(size), hub.log.newest())
+    assert _covered(news, size).entries == []
+    assert not any(hospital.node.site.extend(hub.site.entries(size)))
+    hospital.agent.act()
+    assert hospital.node.site.unsent() == [] and hospital.events("PermitIssued") == []
+    hospital.follow()
+    hospital.turn()
+    assert len(hospital.events("PermitIssued")) == 1
+
+
+def test_a_node_says_when_the_hub_holds_back_what_its_head_covers(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    hospital = Hospital.of(live, book_until("submitted"))
+    agent, size = hospital.agent, hospital.node.site.tree.size
+    with caplog.at_level(logging.WARNING):
+        agent._lacks(size + 3)
+        assert not caplog.records, "the rest may be on its way"
+        agent._stuck = size, 0.0
+        agent._lacks(size + 3)
+        agent._lacks(size + 3)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the hub's head covers {size + 3} entries, but it serves only {size}; waiting for the others"
+    ]
 
 
 def force_into_the_log(site: Site, entry: Entry) -> None:

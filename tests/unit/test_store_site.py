@@ -19,7 +19,7 @@ from pumasi.kernel.envelope import Keys, commit
 from pumasi.kernel.errors import Invalid, NotFound, Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.ledger import bundle
-from pumasi.store.db import CASE_OF, documents, open_db, outbox, reader
+from pumasi.store.db import CASE_OF, documents, entries, open_db, outbox, reader
 from pumasi.store.document import Document
 from pumasi.store.site import Site
 from tests.casebook import COORDINATOR, Casebook, play
@@ -35,6 +35,19 @@ def site_at(path: Path, *, keys: Keys | None = None, who: str = HOSPITAL) -> Sit
 
 def described(site: Site, number: int = 0, *, case: str = CONSORTIUM, opened: tuple[Document, ...] = ()) -> Entry:
     return Entry(site.record(ev.DatasetDescribed, case=case, opened=opened, dataset=f"{number:064x}").data)
+
+
+# --- starting
+
+
+def test_a_record_that_lost_entries_which_its_checkpoint_covers_does_not_start(tmp_path: Path) -> None:
+    book = play(until="datasets")
+    site = party(tmp_path, book, HOSPITAL, clock=Clock(), file="node.db")
+    site.save_checkpoint(len(book.log), book.checkpoint())
+    with site.engine.begin() as db:
+        db.execute(delete(entries).where(entries.c.index >= len(book.log) - 2))
+    with pytest.raises(Tampered, match=f"over {len(book.log)} entries and only {len(book.log) - 2} of them: entries were lost"):
+        Site(site.engine, id=HOSPITAL, keys=site.keys)
 
 
 # --- recording

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import covariates, design, disguise, glm_fit, sums
+from pumasi.analysis import covariates, design, disguise, glm_fit, robust, sums
 from pumasi.analysis.family import OUTCOMES, deviance, link, saturated, valid
 from pumasi.analysis.forms import HOSPITAL
 from pumasi.analysis.glm_fit import FOLDS, cases_of, weight_of
@@ -194,7 +194,7 @@ def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Ter
         reasons.append(f"the outcome '{plain['outcome']}' of a {question['family']} model must be {OUTCOMES[question['family']]}")
     if counted["too_large"]:
         reasons.append("a column of the model holds values beyond anything that is measured; correct the file")
-    if counted["unweighed"]:
+    if counted["unweighed"] and "weights" in question:
         reasons.append(f"the weights '{question['weights']}' must be above zero; leave out the rows that should not count with 'where'")
     if "cluster" in question and counted["hospitals"] < LEAST_CLUSTERS:
         reasons.append("errors clustered by hospital need at least four hospitals with people in the model; leave out 'cluster'")
@@ -252,7 +252,24 @@ def _spreads(cases: Cases, question: dict[str, Any], state: dict[str, Any]) -> l
         if disguised:
             numbers = [state["number_means"][name] for name in numbers_used(design_of)]
             partial += disguise.local_counts(cases, design_of, means=numbers, outcome_mean=outcome_mean)
-    return partial
+    return partial + _units(cases, question, state)
+
+
+def _measured(question: dict[str, Any]) -> list[tuple[int | None, str]]:
+    """The columns of numbers that stand by themselves in the model, each with its place; the outcome has none."""
+    design_columns = question["design"]["columns"]
+    alone = [(place, column["factors"][0]["column"]) for place, column in enumerate(design_columns) if len(column["factors"]) == 1]
+    numbers: list[tuple[int | None, str]] = [(place, name) for place, name in alone if "level" not in design_columns[place]["factors"][0]]
+    return numbers + ([(None, question["design"]["outcome"])] if question["family"] in ("gaussian", "gamma") else [])
+
+
+def _units(cases: Cases, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
+    """For each of them whether its values here look like those of another unit."""
+    flags: list[float] = []
+    for place, name in _measured(question):
+        values, mean = (cases.outcome, state["outcome_mean"]) if place is None else (cases.number(name), state["means"][place])
+        flags.append(robust.is_in_another_unit(values, rows=state["rows"], mean=float(mean)))
+    return flags
 
 
 def _concentration(cases: Cases, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
@@ -287,6 +304,7 @@ def _read_spreads(total: Sequence[float], question: dict[str, Any], state: dict[
     for plain, disguised in zip(_designs(question), state["disguised"], strict=True):
         numbers = [state["number_means"][name] for name in numbers_used(plain)] if disguised else []
         spread["counts"].append(disguise.read(reader, plain, means=numbers, outcome_mean=state["outcome_mean"]) if disguised else None)
+    spread["findings"] = [robust.OTHER_UNIT.format(name) for _, name in _measured(question) if reader.flag()]
     reader.end()
     return spread
 
@@ -341,6 +359,7 @@ def _advance_spread(total: Sequence[float], question: dict[str, Any], state: dic
     after |= {"null_deviance": None if _own_null(question) else spread["null_deviance"], "saturated": spread["saturated"]}
     after |= _outcome_scale(question["family"], state, spread=covariates.scale(outcome.squares, rows=rows), intercept=intercept)
     after["sides"] = [outcome.above[0], outcome.below[0]]
+    after |= {"findings": spread["findings"]} if spread["findings"] else {}
     if spread["counts"][0] is not None:
         after["implied_counts"] = disguise.implied(spread["counts"][0], plain, outcome=(outcome.above[0], outcome.below[0]))
     return after

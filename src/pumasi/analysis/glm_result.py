@@ -100,6 +100,8 @@ def result(question: dict[str, Any], state: dict[str, Any], *, meat: list[list[f
         said["compare"] = _comparison(question, state, deviance=deviance, dispersion=said["dispersion"], parameters=len(names))
     if rows != state["people"]:
         said["rows"] = rows
+    if "findings" in state:
+        said["findings"] = state["findings"]
     if state.get("implied_counts"):
         said["implied_counts"] = state["implied_counts"]
     return said | {"said": _people(question, state, said)}

@@ -38,6 +38,9 @@ OTHER_HOSPITALS = "the same was asked of almost the same hospitals before ('{}')
 # Their numbers are sums over people, so that two of them about one column can be subtracted whatever else they are about.
 _SUMS = frozenset({"describe", "table1", "histogram", "quantiles", "correlation", "ttest", "anova", "roc", "calibration", "brier"})
 
+# Their counts are about intervals that the grid of each chooses, so that two grids tell who leaves between two of their times.
+_CURVES = frozenset({"kaplan_meier", "logrank"})
+
 
 @dataclass(frozen=True)
 class Footprint:
@@ -81,11 +84,12 @@ def _asked(question: dict[str, Any]) -> dict[str, Any]:
 def pairs(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:
     """Which partitions of two questions are compared: those that share a column. Decided by the questions alone.
 
-    Under one condition only sums about one column can be subtracted; counts are judged by `suppression`, and a model's
-    coefficients are no sums. That a row lacks a value is then the only difference there is.
+    Under one condition only sums about one column and counts on two grids can be subtracted; other counts are judged by `suppression`,
+    and a model's coefficients are no sums. That a row lacks a value is then the only difference there is.
     """
     alike = now.get("filter") == before.get("filter")
-    if alike and not {now["kind"], before["kind"]} <= _SUMS:
+    kinds = {now["kind"], before["kind"]}
+    if alike and not kinds <= _SUMS and not kinds <= _CURVES:
         return []
     mine, theirs = _about(now), _about(before)
     return [(i, j) for i, one in enumerate(mine) for j, other in enumerate(theirs) if one & other]

@@ -21,6 +21,7 @@ from pumasi.analysis import (
     histogram,
     kaplan_meier,
     logrank,
+    meta,
     quantiles,
     roc,
     table,
@@ -80,7 +81,7 @@ class Method(Protocol):
 KINDS: Mapping[str, Method] = {
     "count": count, "describe": describe, "table": table, "table1": table1, "histogram": histogram, "quantiles": quantiles,
     "correlation": correlation, "ttest": ttest, "anova": anova,
-    "glm": glm, "cox": cox, "kaplan_meier": kaplan_meier, "logrank": logrank,
+    "glm": glm, "cox": cox, "kaplan_meier": kaplan_meier, "logrank": logrank, "meta": meta,
     "roc": roc, "calibration": calibration, "brier": brier,
 }  # fmt: skip
 

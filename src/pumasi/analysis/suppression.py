@@ -134,9 +134,7 @@ class _Case:
         if facts is None:
             return None
         groups = [
-            about if isinstance(about, tuple) else about.of(0)
-            for about in facts
-            if isinstance(about, tuple) or self.levels[about.column]
+            about if isinstance(about, tuple) else about.of(0) for about in facts if isinstance(about, tuple) or self.levels[about.column]
         ]
         counts = {column: len(names) for column, names in sorted(self.levels.items())}
         model = (Joint if adds_up else Overlaps)(counts, groups, complete=complete)

@@ -187,6 +187,7 @@ def study_run(
     hub: Annotated[str, typer.Option(help="The hub's address.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the outcome here; the case bundle goes beside it.")] = None,
     home: Annotated[Path | None, typer.Option(envvar="PUMASI_HOME", help="Your folder; by default the one you use with this hub.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write each result as CSV and as a figure into this folder.")] = None,
 ) -> None:
     """Apply, wait for permits, compute, wait for the releases, end the study, and write outcome and case bundle."""
     from pumasi.client import outcome, studyfile
@@ -201,6 +202,9 @@ def study_run(
     result = outcome.run(party, found, bundle=target.with_suffix(".bundle.json"), progress=lambda line: typer.echo(f"  {line}"))
     outcome.write(result, target)
     typer.echo(outcome.text(result))
+    if export is not None:
+        for path in outcome.export(result, export):
+            typer.echo(f"  wrote {path}")
     typer.echo(f"\nOutcome: {target}\nCase bundle: {result['bundle']} (check it with `pumasi verify {result['bundle']}`)")
     raise typer.Exit(outcome.exit_code(result))
 

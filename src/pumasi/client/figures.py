@@ -123,20 +123,25 @@ def _calibration(result: Result, figure: Figure) -> None:
 
 
 def _survival(result: Result, figure: Figure) -> None:
-    """Steps on the grid with their confidence bands; numbers at risk below, as journals ask."""
+    """Steps on the grid with their confidence bands."""
     axes = _axes(figure, str(result["name"]), str(result["time"]), "survival")
-    for place, curve in enumerate(result["curves"]):
-        points = [point for point in curve["curve"] if point["survival"] is not None]
+    for place, curve in enumerate(result["curve"]):
+        points = [point for point in curve["points"] if point["survival"] is not None]
         times = [0.0, *(point["time"] for point in points)]
         colour, style = COLOURS[place % len(COLOURS)], STYLES[place % len(STYLES)]
-        axes.step(times, [1.0, *(point["survival"] for point in points)], style, where="post", color=colour, label=str(curve["level"]))
-        low, high = ([1.0, *(point[end] if point[end] is not None else point["survival"] for point in points)] for end in ("low", "high"))
+        label = str(curve[result["by"]]) if result.get("by") else "everybody"
+        axes.step(times, [1.0, *(point["survival"] for point in points)], style, where="post", color=colour, label=label)
+        low, high = ([1.0, *(_or(point[end], point["survival"]) for point in points)] for end in ("lower", "upper"))
         axes.fill_between(times, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
     axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)
-    if len(result["curves"]) > 1:
-        axes.legend(title=str(result.get("by", "")), frameon=False)
+    if result.get("by"):
+        axes.legend(title=str(result["by"]), frameon=False)
     _note(axes, "estimated at the times of the grid; band: 95 % confidence")
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
 
 
 def _model(result: Result, figure: Figure) -> None:
@@ -148,14 +153,13 @@ def _model(result: Result, figure: Figure) -> None:
 
 def _meta(result: Result, figure: Figure) -> None:
     """Each hospital, then the summary as a diamond and the range expected for a new hospital."""
-    rows = [(one["hospital"], one["estimate"], one["low"], one["high"]) for one in result["per_hospital"] if one["estimate"] is not None]
-    summary = result["estimates"]
+    rows = [(one["hospital"], one["estimate"], one["low"], one["high"]) for one in result["estimates"]]
+    summary, expected = result["random"], result["prediction"]
     axes = _forest([*rows, ("random effects", summary["estimate"], summary["low"], summary["high"])], result, figure, str(result["term"]))
     axes.plot([summary["estimate"]], [0], "D", color=COLOURS[1], markersize=9)
-    ends = summary.get("prediction")
-    if ends and None not in ends:
-        axes.plot(ends, [0, 0], "-", color=COLOURS[1], linewidth=1)
-        _note(axes, "diamond: summary; line through it: 95 % prediction interval for a new hospital")
+    if expected is not None:
+        axes.plot([expected["low"], expected["high"]], [0, 0], "-", color=COLOURS[1], linewidth=1)
+        _note(axes, "diamond: summary; thin line: 95 % prediction interval for a new hospital")
 
 
 def _forest(rows: list[tuple[str, float, float, float]], result: Result, figure: Figure, x: str) -> Axes:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
+from pumasi.analysis import printed
+from pumasi.client import figures
 from pumasi.client import study as studies
 from pumasi.client.home import Home
 from pumasi.client.study import Progress, Released, Study
@@ -78,6 +81,23 @@ def write(outcome: dict[str, Any], path: Path) -> None:
     temporary.replace(path)
 
 
+def export(outcome: dict[str, Any], folder: Path) -> list[Path]:
+    """Each result that was not refused as tidy CSV, and as a figure where its kind has one; the files, in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, analysis in enumerate(outcome["analyses"], 1):
+        if "refused" in analysis:
+            continue
+        result = studies.Result(analysis)
+        name = f"{number:02} " + re.sub(r"[^\w .-]+", "_", analysis["name"])
+        table = folder / f"{name}.csv"
+        table.write_text(result.csv(), encoding="utf-8-sig", newline="")  # with a mark, so that spreadsheets read Korean
+        written.append(table)
+        if analysis["kind"] in figures.FIGURES:
+            written.append(result.plot(folder / f"{name}.svg"))
+    return written
+
+
 def text(outcome: dict[str, Any]) -> str:
     """The results as a person reads them."""
     parts = [_analysis(analysis) for analysis in outcome["analyses"]]
@@ -88,27 +108,4 @@ def _analysis(analysis: dict[str, Any]) -> str:
     title = f"{analysis['name']}  ({analysis['kind']}, {len(analysis['hospitals'])} hospitals)"
     if "refused" in analysis:
         return "\n".join([title, *(f"  refused: {reason}" for reason in analysis["refused"])])
-    if analysis["kind"] == "glm":
-        return f"{title}\n{studies.Result(analysis).summary()}"
-    rows = _cells(analysis) if analysis["kind"] == "table" else _columns(analysis)
-    return "\n".join([title, f"  people: {_count(analysis['n'])}", *rows])
-
-
-def _count(value: Any) -> str:
-    return "suppressed" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-
-
-def _cells(analysis: dict[str, Any]) -> list[str]:
-    return [
-        f"  {', '.join(f'{key} = {value}' for key, value in cell.items() if key != 'n'):<40} {_count(cell['n']):>12}"
-        for cell in analysis["cells"]
-    ]
-
-
-def _columns(analysis: dict[str, Any]) -> list[str]:
-    lines = []
-    for name, column in analysis["columns"].items():
-        shown = ", ".join(f"{key} {_count(value)}" for key, value in column.items() if key != "levels")
-        levels = "".join(f"; {level}: {_count(count)}" for level, count in column.get("levels", {}).items())
-        lines.append(f"  {name}: {shown}{levels}")
-    return lines
+    return "\n".join([title, *printed.lines(analysis)])

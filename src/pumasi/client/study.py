@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import quote
 
-from pumasi.analysis.summary import glm_summary
-from pumasi.client import waiting
+from pumasi.analysis import printed
+from pumasi.analysis.printed import tidy
+from pumasi.client import figures, waiting
 from pumasi.client.asking import Asking
 from pumasi.client.home import Home
 from pumasi.client.questions import compiled
@@ -62,11 +63,15 @@ class Result:
         return dict(self["standard_errors"])
 
     def summary(self) -> str:
-        if self.refused:
-            return f"{self.values['name']}: refused\n" + "\n".join(f"  {reason}" for reason in self.refused)
-        if self.values["kind"] == "glm":
-            return glm_summary(dict(self.values))
-        return json.dumps(dict(self.values), ensure_ascii=False, indent=2)
+        return printed.text(self.values)
+
+    def csv(self) -> str:
+        """The numbers as tidy CSV: one per row, with its error where it has one; what is left out is empty."""
+        return tidy.text(dict(self.values))
+
+    def plot(self, path: Path) -> Path:
+        """Draw the figure of this kind of analysis into `path` (.svg, .pdf or .png)."""
+        return figures.draw(self.values, path)
 
 
 @dataclass(frozen=True)

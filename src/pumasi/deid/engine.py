@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ import duckdb
 
 from pumasi.kernel.errors import Invalid
 
+_SPILL = ".pumasi-spill-"
 Connection = duckdb.DuckDBPyConnection
 EXTENSIONS = {"postgres_scanner": "duckdb-extension-postgres-scanner", "httpfs": "duckdb-extension-httpfs"}
 
@@ -19,7 +22,10 @@ EXTENSIONS = {"postgres_scanner": "duckdb-extension-postgres-scanner", "httpfs":
 @contextmanager
 def connection(*, memory_mb: int | None = None, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database in memory for one piece of work. Larger data goes to a folder below `spill` (or the system's), removed at the end."""
-    made = tempfile.TemporaryDirectory(prefix=".pumasi-", dir=spill, ignore_cleanup_errors=True)
+    for stale in (spill or Path(tempfile.gettempdir())).glob(f"{_SPILL}*"):
+        if not runs(stale.name.removeprefix(_SPILL).partition("-")[0]):  # a run that was killed left it; it is encrypted
+            shutil.rmtree(stale, ignore_errors=True)
+    made = tempfile.TemporaryDirectory(prefix=f"{_SPILL}{os.getpid()}-", dir=spill, ignore_cleanup_errors=True)
     with made as folder, connect(memory_mb=memory_mb, spill=Path(folder)) as opened:
         yield opened
 
@@ -41,6 +47,17 @@ def connect(*, memory_mb: int | None = None, spill: Path | None = None) -> duckd
     if memory_mb is not None:
         opened.execute(f"SET memory_limit = '{memory_mb:d}MiB'")
     return opened
+
+
+def runs(number: str) -> bool:
+    """Whether the process of this number still runs; what is no number is taken for one that does."""
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        return True
+    return True
 
 
 def load(opened: duckdb.DuckDBPyConnection, extension: str) -> None:

@@ -117,13 +117,14 @@ class Lookups:
         if one.last is None:
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name} AS {query}")
         else:
-            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name}_told AS {query}")
+            self._connection.execute(f"CREATE OR REPLACE TABLE {one.name}_told AS {query}")
             self._in_python(one)
         self._connection.execute(f"DROP TABLE {one.name}_ids")
 
     def _in_python(self, one: _Wanted) -> None:
         assert one.last is not None
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name}_pairs (told VARCHAR, t0 VARCHAR)")
+        # The two tables are not temporary ones, because the cursor that reads while the other writes would not see them.
+        self._connection.execute(f"CREATE OR REPLACE TABLE {one.name}_pairs (told VARCHAR, t0 VARCHAR)")
         with self._connection.cursor() as reader:
             cursor = reader.execute(f"SELECT DISTINCT t0 FROM {one.name}_told WHERE t0 IS NOT NULL")
             while rows := cursor.fetchmany(_BATCH):

@@ -183,7 +183,8 @@ def _of_parquet(path: Path, name: str, connection: duckdb.DuckDBPyConnection) ->
         opened.close()
         raise Invalid(f"{path}: the file cannot be read as Parquet; write it again, or export the table as CSV") from None
     # DuckDB renames columns that differ by case alone; the schema has the names as written, but also the parts of nested columns.
-    names = [str(row[0]) for row in (written if len(written) == len(described) else described)]
+    flat = len(written) == len(described) and not any(str(row[1]).endswith((")", "]")) for row in described)
+    names = [str(row[0]) for row in (written if flat else described)]
     columns = tuple(delimited.clean(one) for one in names)
     _refuse(opened, str(path), delimited.header_faults(columns))
     aliases = ", ".join(f"c{place}" for place in range(len(columns)))

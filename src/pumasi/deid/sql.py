@@ -130,15 +130,18 @@ def number(layers: Layers, value: Value, where: str) -> Value:
     if value.kind == "number":
         return value
     if is_number(value.kind):
-        return layers.add(f"CAST({value.sql} AS DOUBLE)", "number", value)
-    clean = text(layers, value)
-    plain = f"replace({clean.sql}, ',', '')" if value.kind == "VARCHAR" else clean.sql  # 1,234.5 as spreadsheets show it
-    grouped = f"regexp_full_match({clean.sql}, '[+-]?[0-9]{{1,3}}(,[0-9]{{3}})+([.][0-9]*)?')"
-    simple = f"contains({clean.sql}, ',') OR contains({clean.sql}, '_')"
-    sql = f"CASE WHEN NOT ({simple}) THEN try_cast({clean.sql} AS DOUBLE) WHEN {grouped} THEN try_cast({plain} AS DOUBLE) END"
-    found = layers.add(sql, "number", clean)
-    bad = f"{clean.sql} IS NOT NULL AND ({found.sql} IS NULL OR NOT isfinite({found.sql}) OR abs({found.sql}) > {_LARGEST})"
-    layers.refuse(bad, f"{where} holds values that are no numbers", found, clean, shown=clean)
+        clean = value
+        read = layers.add(f"CAST({value.sql} AS DOUBLE)", "number", value)
+        missing = f"{read.sql} IS NULL OR isnan({read.sql})"
+    else:
+        clean = text(layers, value)
+        grouped = f"regexp_full_match({clean.sql}, '[+-]?[0-9]{{1,3}}(,[0-9]{{3}})+([.][0-9]*)?')"  # 1,234.5 as spreadsheets show it
+        odd = f"contains({clean.sql}, ',') OR contains({clean.sql}, '_')"
+        plain = f"try_cast(replace({clean.sql}, ',', '') AS DOUBLE)"
+        sql = f"CASE WHEN NOT ({odd}) THEN try_cast({clean.sql} AS DOUBLE) WHEN {grouped} THEN {plain} END"
+        read, missing = layers.add(sql, "number", clean), f"{clean.sql} IS NULL"
+    found = layers.add(f"CASE WHEN abs({read.sql}) <= {_LARGEST} THEN {read.sql} END", "number", read)
+    layers.refuse(f"{found.sql} IS NULL AND NOT ({missing})", f"{where} holds values that are no numbers", found, clean, shown=clean)
     return found
 
 

@@ -208,22 +208,12 @@ def _sweep(path: Path) -> None:
     """Remove what runs for this place left that no longer run."""
     for stale in path.parent.glob(f".{_escaped(path.name)}.*.part"):
         number = stale.name[len(path.name) + 2 :].partition(".")[0]
-        if number.isdigit() and not _runs(int(number)):
+        if number == str(os.getpid()) or not engine.runs(number):
             _remove(stale)
 
 
 def _escaped(name: str) -> str:
     return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in name)
-
-
-def _runs(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return number != os.getpid()
 
 
 def _remove(path: Path) -> None:

@@ -23,30 +23,31 @@ from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
 from pumasi.hub import cases, deletion, governance, papers, takeover
+from pumasi.hub.callers import Asked, Caller, Callers
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.publisher import Publisher
+from pumasi.hub.readers import Readers
 from pumasi.hub.recovery import Recovery
 from pumasi.hub.settings import HubSettings, load
 from pumasi.hub.tasks import Mailbox
 from pumasi.kernel import event as ev
 from pumasi.kernel import request as signed_request
 from pumasi.kernel.envelope import Keys, b64, unb64
-from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered, refuse_if
+from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, refuse_if
 from pumasi.kernel.event import CONSORTIUM
 from pumasi.kernel.model import RandomId
 from pumasi.ledger import note
 from pumasi.store.db import open_db
 from pumasi.store.document import Document
 from pumasi.store.keyring import open_keyring
-from pumasi.store.site import Site, utc_now
+from pumasi.store.site import Site
 from pumasi.store.snapshot import Snapshots
 from pumasi.store.tail import Tail
 
 THREADS = 400  # every waiting node holds one; 70 hospitals with a few jobs each fit
 TIDY_PAUSE, PUBLISH_PAUSE = 0.1, 1.0  # seconds between two looks at cases, and for a final checkpoint to put out as files
 MAX_BODY = 32 << 20
-MAX_WAIT = 25.0
 STATUS = {"Refused": 409, "Invalid": 422, "NotFound": 404, "Tampered": 401, "Recovering": 503}
 
 log = logging.getLogger("pumasi.hub")
@@ -62,9 +63,9 @@ class Hub:
     mailbox: Mailbox
     shares: KeyShares
     publisher: Publisher
+    callers: Callers
+    readers: Readers
     handover: bytes | None = None  # by which this hub came to its log
-    started: float = field(default_factory=time.monotonic)
-    heard: dict[str, float] = field(default_factory=dict)  # when each party last asked for something
     recovery: Recovery = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,19 +85,12 @@ def open_hub(home: Path) -> Hub:
         KeyShares(open_keyring(settings.custody, home=home, folder=home / "shares", owner=settings.name), site),
     )
     shares.sweep()
-    hub = Hub(settings, site, sequencer, mailbox, shares, Publisher(home / "tlog", sequencer), takeover.shown(home))
+    callers, readers = Callers(site, home), Readers(home / "papers.db", site)
+    hub = Hub(settings, site, sequencer, mailbox, shares, Publisher(home / "tlog", sequencer), callers, readers, takeover.shown(home))
     if site.tree.size == 0:
         log_public = b64(log_key.public_key().public_bytes_raw())
         hub.log.record(ev.LogFounded, case=CONSORTIUM, origin=settings.origin, log_key=log_public, key=keys.public, box=keys.box_public)
     return hub
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks, proven by signature, and the bytes they sent."""
-
-    id: str
-    body: bytes
 
 
 def make_app(hub: Hub) -> FastAPI:
@@ -182,19 +176,10 @@ def _text(body: bytes) -> str:
         raise Invalid("the body of this request must be UTF-8 text") from error
 
 
-def _authenticate(hub: Hub, request: Request, body: bytes) -> Caller:
-    header = request.headers.get(signed_request.HEADER)
-    if header is None:
-        raise Tampered("this request must be signed by a member or one of its people")
+def _asked(request: Request, body: bytes) -> Asked:
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    author, key = signed_request.check(header, method=request.method, target=target, body=body, now=utc_now())
-    world = hub.site.world
-    member = world.members.get(author)
-    known = world.people.get(author) or (member if member and member.admitted else None)
-    if known is None or known.key != key:
-        raise Tampered(f"'{author}' is not known here with this key; an applicant becomes known when it is admitted")
-    hub.heard[author] = time.monotonic()
-    return Caller(author, body)
+    address = request.client.host if request.client else ""
+    return Asked(request.method, target, body, request.headers.get(signed_request.HEADER), address)
 
 
 def _log_routes(app: FastAPI, hub: Hub) -> None:
@@ -209,13 +194,17 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
         return hub.log.submit([unb64(line) for line in _text(body).split()], fits=partial(papers.refusals, hub.site))
 
     @app.get("/log")
-    def read(start: Index, seen: Index = 0, wait: Seconds = 0) -> dict[str, Any]:
+    def read(request: Request, start: Index, seen: Index = 0, wait: Seconds = 0) -> dict[str, Any]:
+        """Entries that a signed head covers, and the newest head: what no head covers is nothing yet that anybody could rely on."""
         site = hub.site
         if hub.recovery.pending:
             return {"entries": [b64(data) for data in site.entries(start, start + 2000)], "checkpoint": None, "wanted": site.tree.size}
-        if site.wait_for(lambda: site.tree.size > start or hub.log.published > seen, min(wait, MAX_WAIT)) and wait:
-            time.sleep(hub.log.gather)  # what comes at the same time goes in one answer
-        return {"entries": [b64(data) for data in site.entries(start, start + 2000)], "checkpoint": hub.log.newest()}
+        with hub.callers.waiting(_asked(request, b""), wait) as seconds:
+            if site.wait_for(lambda: hub.log.published > min(start, seen), seconds) and seconds:
+                time.sleep(hub.log.gather)  # what comes at the same time goes in one answer
+        checkpoint = hub.log.newest()
+        covered = note.parse_checkpoint(checkpoint).size if checkpoint else 0
+        return {"entries": [b64(data) for data in site.entries(start, min(start + 2000, covered))], "checkpoint": checkpoint}
 
     @app.post("/cosignatures/{size}")
     def cosign(size: int, body: Body) -> dict[str, bool]:
@@ -223,9 +212,10 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
         return {"added": True}
 
     @app.get("/checkpoint")
-    def checkpoint(covering: Index = 0, wait: Seconds = 0) -> Response:
+    def checkpoint(request: Request, covering: Index = 0, wait: Seconds = 0) -> Response:
         """The newest checkpoint that a quorum has cosigned, over at least `covering` entries."""
-        hub.site.wait_for(lambda: hub.log.final(covering) is not None, min(wait, MAX_WAIT))
+        with hub.callers.waiting(_asked(request, b""), wait) as seconds:
+            hub.site.wait_for(lambda: hub.log.final(covering) is not None, seconds)
         final = hub.log.final(covering)
         if final is None:
             raise NotFound("no checkpoint over these entries has a quorum of cosignatures yet; ask again when more hospitals are up")
@@ -247,7 +237,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
     site = hub.site
 
     def caller(request: Request, body: Body) -> Caller:
-        return _authenticate(hub, request, body)
+        return hub.callers.authenticate(_asked(request, body))
 
     Signed = Annotated[Caller, Depends(caller)]
 
@@ -299,6 +289,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
 
     @app.get("/documents/{commitment}")
     def show(commitment: str, caller: Signed) -> Response:
+        hub.readers.check(commitment, caller.id)
         return Response(site.document(commitment).data, media_type="application/json")
 
     @app.get("/catalogue")
@@ -331,14 +322,16 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
     @app.get("/cases/{case}")
     def view(case: str, caller: Signed, size: int = -1, wait: Seconds = 0) -> dict[str, Any]:
         """The state of a case; with `size`, once the log is longer than that."""
-        site.wait_for(lambda: site.tree.size > size, min(wait, MAX_WAIT))
+        with hub.callers.seated(caller.id, wait) as seconds:
+            site.wait_for(lambda: site.tree.size > size, seconds)
         found = site.case(case)
-        silent = {hospital: round(time.monotonic() - hub.heard.get(hospital, hub.started)) for hospital in found.permits}
+        silent = {hospital: hub.callers.silent(hospital) for hospital in found.permits}
         with site.changed:
             return {"size": site.tree.size, "silent": silent, **governance.case_view(found)}
 
     @app.get("/cases/{case}/bundle")
     def case_bundle(case: str, caller: Signed, covering: Index = 0) -> Response:
+        hub.readers.check_party(case, caller.id)
         checkpoint = cases.checkpoint(hub.log, case, covering=covering)
         if checkpoint is None:
             raise NotFound("no checkpoint over this case has a quorum of cosignatures yet; ask again in a moment")
@@ -352,7 +345,7 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
 
 def _mailbox_routes(app: FastAPI, hub: Hub) -> None:
     def caller(request: Request, body: Body) -> Caller:
-        return _authenticate(hub, request, body)
+        return hub.callers.authenticate(_asked(request, body))
 
     Signed = Annotated[Caller, Depends(caller)]
 
@@ -381,7 +374,8 @@ def _mailbox_routes(app: FastAPI, hub: Hub) -> None:
             "what the hospitals exchange is not for the applicant" if caller.id == applicant and for_hospitals(label) else None,
         )
         expected = {sender} if sender else hospitals
-        found = hub.mailbox.get(job, label, expected=expected, seconds=min(wait, MAX_WAIT))
+        with hub.callers.seated(caller.id, wait) as seconds:
+            found = hub.mailbox.get(job, label, expected=expected, seconds=seconds)
         return {name: b64(data) for name, data in found.items()}
 
 

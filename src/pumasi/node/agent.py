@@ -37,6 +37,7 @@ from pumasi.store.tail import tail_of
 PAUSE = 0.2
 GOSSIP_PAUSE = 5.0
 TROUBLE_PAUSE = 2.0
+STUCK_AFTER, STUCK_PAUSE = 5.0, 60.0  # until it is said that the hub holds entries back, and until it is said again
 
 log = logging.getLogger("pumasi.node")
 
@@ -49,6 +50,7 @@ class Agent:
     stop: threading.Event = field(default_factory=threading.Event)
     _seen: int = 0  # the newest checkpoint that was checked and saved
     _told: int = 0  # the newest one whose cosignature the hub has taken since this node started; it may have missed the last before
+    _stuck: tuple[int, float] = (-1, 0.0)  # how long the copy was when the hub held something back, and when that is said (again)
     _awaited: str = ""  # the last own event that the log took, until the own copy holds it
 
     def __post_init__(self) -> None:
@@ -114,7 +116,7 @@ class Agent:
         site = self.node.site
         if self.crossing.step():
             return  # between two logs it follows neither
-        news = self.node.courier.news(site.tree.size, seen=self._told)
+        news = _covered(self.node.courier.news(site.tree.size, seen=self._told), site.tree.size)
         for data, reasons in zip(news.entries, site.extend(news.entries, in_order=True), strict=False):
             if reasons:
                 site.note(f"evidence|{site.tree.size}", f"{news.checkpoint or ''}\n{b64(data)}\n".encode())
@@ -145,6 +147,7 @@ class Agent:
     def _cosign(self, text: str) -> None:
         site, checkpoint = self.node.site, note.parse_checkpoint(text)
         if checkpoint.size > site.tree.size:
+            self._lacks(checkpoint.size)
             return
         self._check_signed(checkpoint, text)
         if checkpoint.root != site.tree.root(checkpoint.size):
@@ -162,6 +165,15 @@ class Agent:
         if own in site.world.cosigners_at(checkpoint.size) and all(line.name != name for line in checkpoint.lines):
             self.node.courier.cosign(checkpoint.size, note.cosign(text, name, key=self.node.cosigner, time=int(time.time())))
         self._told = checkpoint.size
+
+    def _lacks(self, size: int) -> None:
+        """The hub says that there is more than it gives: said once in a while, for a person to ask why."""
+        here = self.node.site.tree.size
+        if here == self._stuck[0] and time.monotonic() > self._stuck[1]:
+            log.warning("the hub's head covers %d entries, but it serves only %d; waiting for the others", size, here)
+            self._stuck = here, time.monotonic() + STUCK_PAUSE
+        elif here != self._stuck[0]:
+            self._stuck = here, time.monotonic() + STUCK_AFTER
 
     def _check_signed(self, checkpoint: note.Checkpoint, text: str) -> None:
         """That the key signed it whose turn it is at this size; one by a key that was replaced is kept."""
@@ -181,6 +193,8 @@ class Agent:
         self.end_permits()
         self.papers.send_again()
         self.send_recorded()
+        if self.node.site.tree.size > self._seen:
+            return  # nothing rests on entries that no head covers which the log has signed and this copy has led to
         if self._awaited and self.node.site.index_of(self._awaited) is None:
             return  # the own copy lags behind: what is due is about to change
         for id, case, permit in self._mine():
@@ -279,3 +293,9 @@ class Agent:
                 release.release(self.node.site, self.node.courier, case=id, job=job_id, applicant_box=box)
                 if unsent:
                     self.node.site.note(f"sent|{id}|{job_id}", b"1")
+
+
+def _covered(news: News, start: int) -> News:
+    """News without the entries that the head beside them does not cover; a hub that was restored has no head to give."""
+    size = start if news.checkpoint is None else note.parse_checkpoint(news.checkpoint).size
+    return News(news.entries[: max(0, size - start)], news.checkpoint, news.wanted)

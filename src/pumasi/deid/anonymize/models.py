@@ -32,7 +32,9 @@ class Judgement:
 
 
 class Judge(Protocol):
-    def judge(self, classes: Classes) -> Judgement: ...
+    """`among`: the slots that are in question; the others are suppressed already, and what is said of them does not matter."""
+
+    def judge(self, classes: Classes, among: Bools) -> Judgement: ...
 
 
 def _monotone(fails: Bools, classes: Classes) -> Judgement:
@@ -46,7 +48,7 @@ class AtLeast:
 
     k: int
 
-    def judge(self, classes: Classes) -> Judgement:
+    def judge(self, classes: Classes, among: Bools) -> Judgement:
         return _monotone(classes.counts < self.k, classes)
 
 
@@ -57,7 +59,7 @@ class Mapped:
     k: int
     population: Floats
 
-    def judge(self, classes: Classes) -> Judgement:
+    def judge(self, classes: Classes, among: Bools) -> Judgement:
         return _monotone(classes.sums(self.population) < self.k, classes)
 
 
@@ -73,7 +75,7 @@ class Present:
     population: Floats
     judges_absent: bool
 
-    def judge(self, classes: Classes) -> Judgement:
+    def judge(self, classes: Classes, among: Bools) -> Judgement:
         population, counts = classes.sums(self.population), classes.counts
         share = np.divide(counts, population, out=np.zeros_like(counts), where=population > 0)
         sampled = counts > 0
@@ -91,23 +93,23 @@ class Spread:
     def __init__(self, sensitive: Sensitive, of_table: Callable[[Floats], tuple[Bools, Floats]]) -> None:
         self._sensitive, self._of_table = sensitive, of_table
 
-    def judge(self, classes: Classes) -> Judgement:
+    def judge(self, classes: Classes, among: Bools) -> Judgement:
         fails, owed = np.zeros(classes.slots, dtype=np.bool_), np.zeros(classes.slots)
-        for slots, table in _tables(classes, self._sensitive):
+        for slots, table in _tables(classes, self._sensitive, among):
             fails[slots], owed[slots] = self._of_table(table)
         return Judgement(fails, np.where(fails, np.maximum(owed, 1.0), 0.0))
 
 
-def _tables(classes: Classes, sensitive: Sensitive) -> Iterator[tuple[Ints, Floats]]:
-    """The counts of sensitive values in the classes that hold a record, in parts that fit into memory."""
-    filled = np.flatnonzero(classes.counts)
-    place = np.zeros(classes.slots, dtype=np.int64)
+def _tables(classes: Classes, sensitive: Sensitive, among: Bools) -> Iterator[tuple[Ints, Floats]]:
+    """The counts of sensitive values in the classes in question that hold a record, in parts that fit into memory."""
+    filled = np.flatnonzero(among & (classes.counts > 0))
+    place = np.full(classes.slots, -1, dtype=np.int64)
     place[filled] = np.arange(len(filled))
     rows, wide = place[classes.of[sensitive.of]], len(sensitive.values)
     part = max(1, _CELLS // wide)
     for start in range(0, len(filled), part):
         slots = filled[start : start + part]
-        mine = (rows >= start) & (rows < start + part) if len(filled) > part else slice(None)
+        mine = (rows >= start) & (rows < start + part)
         cells = (rows[mine] - start) * wide + sensitive.value[mine]
         yield slots, sums(cells, sensitive.counts[mine], len(slots) * wide).reshape(len(slots), wide)
 
@@ -265,13 +267,12 @@ class OnAverage:
     def owed(self, sizes: Floats) -> float:
         """Records that must go from classes of these sizes; the smallest first is best, a part of a class counts as its part."""
         ordered = np.sort(sizes)
-        need = float(np.sum(1.0 / self.most - ordered)) if self.most > 0 else math.inf
+        gain = 1.0 / self.most - ordered
+        need = float(gain.sum())
         if need <= 0:
             return 0.0
-        gain = 1.0 / self.most - ordered if self.most > 0 else np.zeros(0)
-        useful = gain > 0
-        total = np.cumsum(gain[useful])
-        if len(total) == 0 or total[-1] < need:
+        total = np.cumsum(gain[gain > 0])
+        if total[-1] < need:
             return float(ordered.sum())
         last = int(np.searchsorted(total, need))
         before = total[last - 1] if last else 0.0
@@ -299,9 +300,9 @@ OfSample = OnAverage | FewSingles
 
 @dataclass(frozen=True)
 class Verdict:
-    """What suppression a node needs: classes that go, sampled records in them; `least` is what any more specific node suppresses at least.
+    """What suppression a node needs: the classes that go, and the sampled records in them.
 
-    `owed` are the records per slot that every more specific node suppresses too; `doomed`: none of those can hold the model.
+    `owed` are the records per slot that every more specific node suppresses too; `doomed`: no node of all these holds the model.
     """
 
     fails: Bools
@@ -319,7 +320,6 @@ class Model:
     of_sample: tuple[OfSample, ...]
     combinations: Combinations
     limit: int
-    smallest: int = 0
 
     @cached_property
     def total(self) -> int:
@@ -329,14 +329,15 @@ class Model:
         """Judge a node; stops early where it is hopeless, unless the verdict must be `complete`."""
         fails, owed, hopeless = np.zeros(classes.slots, dtype=np.bool_), np.zeros(classes.slots), False
         for judge in self.judges:
-            found = judge.judge(classes)
+            found = judge.judge(classes, owed < classes.counts)
             fails |= found.fails
             np.maximum(owed, found.owed, out=owed)
             hopeless = hopeless or found.hopeless
             if not complete and (hopeless or owed.sum() > self.limit + 0.5):
                 return Verdict(fails, self.total, owed, doomed=True, holds=False)
         fails &= classes.counts > 0
-        least = max((float(owed.sum()), *(self._least(rule, classes, fails) for rule in self.of_sample)))
+        sizes = classes.counts[classes.counts > 0]
+        least = max((float(owed.sum()), *(rule.owed(sizes) for rule in self.of_sample)))
         suppressed = int(classes.counts[fails].sum())
         for rule in self.of_sample:
             suppressed = self._enforce(rule, classes, fails, tie)
@@ -344,12 +345,8 @@ class Model:
         doomed = hopeless or math.ceil(least - _EXACT * self.total) > self.limit
         return Verdict(fails, suppressed, owed, doomed=doomed and not holds, holds=holds)
 
-    def _least(self, rule: OfSample, classes: Classes, fails: Bools) -> float:
-        """Only class-wise monotone judges let a bound for the sample pass to more specific nodes; the others are ignored here."""
-        sizes = classes.counts[classes.counts > 0]
-        return rule.owed(sizes)
-
     def _enforce(self, rule: OfSample, classes: Classes, fails: Bools, tie: Callable[[Classes, Ints], Floats] | None) -> int:
+        """Let the smallest classes fail until the rule holds for the rest; returns all records in classes that fail now."""
         kept = np.flatnonzero((classes.counts > 0) & ~fails)
         sizes = classes.counts[kept]
         first = np.full(classes.slots, np.iinfo(np.int64).max)

@@ -80,7 +80,7 @@ class _Work:
         classes = Classes((), of, parts, sums(of, self._combinations.counts, parts))
         result = np.ones(parts, dtype=np.bool_)
         for judge in self._judges:
-            result &= ~judge.judge(classes).fails | (classes.counts == 0)
+            result &= ~judge.judge(classes, result).fails | (classes.counts == 0)
         return result & (classes.counts > 0) if self._everyone else result
 
     def _widest(self) -> Ints:
@@ -143,8 +143,5 @@ def _labels(tree: Hierarchy, codes: Ints) -> Ints:
 
 def _class_by_class(model: Model) -> list[Judge]:
     """What models of the whole sample ask, asked of every class: enough for them to hold."""
-    sizes = [
-        2 if isinstance(rule, FewSingles) else math.ceil(1.0 / rule.most - 1e-9) if rule.most else model.total + 1
-        for rule in model.of_sample
-    ]
+    sizes = [2 if isinstance(rule, FewSingles) else math.ceil(1.0 / rule.most - 1e-9) for rule in model.of_sample]
     return [AtLeast(size) for size in sizes]

@@ -57,7 +57,12 @@ def load(table: Table, config: Config, populations: Mapping[Path, Table]) -> Loa
         _store(connection, f"pumasi_value{place}", {"value": tree.values, "code": np.arange(len(tree.values))})
     for place, found in enumerate(values):
         _store(connection, f"pumasi_sensitive{place}", {"value": found, "code": np.arange(len(found))})
-    return Loaded(table, config, _combinations(tables, config, tuple(trees), values), sensitive_trees)
+    combinations = _combinations(tables, config, tuple(trees), values)
+    for population, people in zip(populations.values(), combinations.populations, strict=True):
+        missing = int((combinations.counts - people).clip(min=0).sum())
+        if missing:
+            raise Invalid(f"{population.where}: it lacks {missing} of the rows of {table.where}; a population holds them too")
+    return Loaded(table, config, combinations, sensitive_trees)
 
 
 def _refuse_absent(table: Table, config: Config, populations: Mapping[Path, Table]) -> None:

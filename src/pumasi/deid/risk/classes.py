@@ -125,7 +125,7 @@ def classes(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()
     check(table, quasi=quasi, sensitive=sensitive)
     names = [*quasi, *sensitive]
     with table.explained(), _counted(table, names) as found:
-        columns = [_column(table.connection, found, place, one) for place, one in enumerate(names)]
+        columns = _columns(table.connection, found, names)
         labels = [_labels(table.connection, found, place) for place in range(len(quasi), len(names))]
         coded, rows = _codes(table.connection, found, columns)
     joint = Joint(tuple(columns), tuple(coded), rows)
@@ -173,18 +173,25 @@ def _counted(table: Table, names: Sequence[str]) -> Iterator[str]:
         table.connection.execute(f"DROP TABLE IF EXISTS {found}")
 
 
-def _column(connection: duckdb.DuckDBPyConnection, found: str, place: int, title: str) -> Column:
-    """The levels of a column in the order of their text; a missing value, if any, comes first."""
-    got = connection.execute(
-        f"SELECT CAST(sum(n) AS BIGINT) AS n, c{place} IS NULL AS missing, try_cast(c{place} AS DOUBLE) AS number, "
-        f"epoch_us(try_cast(c{place} AS TIMESTAMP)) AS moment, coalesce(regexp_matches(c{place}, '^[+-]?0[0-9]'), false) AS padded "
-        f"FROM {found} GROUP BY c{place} ORDER BY c{place} NULLS FIRST"
-    ).fetchnumpy()
-    missing = np.asarray(got["missing"]).astype(bool)
-    numbers, moments = _known(got["number"]), _known(got["moment"])
+def _columns(connection: duckdb.DuckDBPyConnection, found: str, names: Sequence[str]) -> list[Column]:
+    """The levels of every column in the order of their text; a missing value, if any, comes first."""
+    parts = (
+        f"SELECT {place} AS place, CAST(sum(n) AS BIGINT) AS n, c{place} IS NULL AS missing, try_cast(c{place} AS DOUBLE) AS number, "
+        f"epoch_us(try_cast(c{place} AS TIMESTAMP)) AS moment, coalesce(regexp_matches(c{place}, '^[+-]?0[0-9]'), false) AS padded, "
+        f"row_number() OVER (ORDER BY c{place} NULLS FIRST) AS k FROM {found} GROUP BY c{place}"
+        for place in range(len(names))
+    )
+    got = connection.execute(f"{' UNION ALL '.join(parts)} ORDER BY place, k").fetchnumpy()
+    place, rows, missing = (np.asarray(got[key]).astype(np.int64) for key in ("place", "n", "missing"))
+    numbers, moments, padded = _known(got["number"]), _known(got["moment"]), np.asarray(got["padded"]).astype(bool)
+    mine = [place == number for number in range(len(names))]
+    return [_column(one, rows[at], missing[at] == 1, numbers[at], moments[at], padded[at]) for one, at in zip(names, mine, strict=True)]
+
+
+def _column(title: str, rows: Ints, missing: NDArray[np.bool_], numbers: Floats, moments: Floats, padded: NDArray[np.bool_]) -> Column:
     there = ~missing
     kind, values = "text", None
-    if there.any() and np.isfinite(numbers[there]).all() and not np.asarray(got["padded"])[there].any():
+    if there.any() and np.isfinite(numbers[there]).all() and not padded[there].any():
         kind, values = "number", numbers
     elif there.any() and np.isfinite(moments[there]).all():
         kind, values = "date", moments
@@ -192,7 +199,7 @@ def _column(connection: duckdb.DuckDBPyConnection, found: str, place: int, title
     if values is not None:
         order = np.empty(len(values), dtype=np.int64)
         order[np.argsort(np.where(missing, -np.inf, values), kind="stable")] = np.arange(len(values))
-    return Column(title, kind, np.asarray(got["n"], dtype=np.int64), order, bool(missing.any()))
+    return Column(title, kind, rows, order, bool(missing.any()))
 
 
 def _known(found: Any) -> Floats:
@@ -205,25 +212,15 @@ def _labels(connection: duckdb.DuckDBPyConnection, found: str, place: int) -> tu
 
 
 def _codes(connection: duckdb.DuckDBPyConnection, found: str, columns: Sequence[Column]) -> tuple[list[NDArray[Any]], Ints]:
-    """The number of the level in each column, and the rows, of each combination. One query, because a second may have another order."""
-    types = [f"{found}_{place}" for place in range(len(columns))]
-    made, parts = [], []
-    try:
-        for place, (kind, column) in enumerate(zip(types, columns, strict=True)):
-            small = next(width for width, top in _WIDTHS if column.levels <= top)
-            if column.levels == column.missing:
-                parts.append(f"CAST(0 AS {small}) AS c{place}")
-                continue
-            connection.execute(
-                f"CREATE TYPE {kind} AS ENUM (SELECT DISTINCT c{place} FROM {found} WHERE c{place} IS NOT NULL ORDER BY c{place})"
-            )
-            made.append(kind)
-            code = f"CAST(enum_code(CAST(c{place} AS {kind})) AS BIGINT)"
-            parts.append(f"CAST({f'coalesce({code} + 1, 0)' if column.missing else code} AS {small}) AS c{place}")
-        got = connection.execute(f"SELECT {', '.join(parts)}, n FROM {found}").fetchnumpy()
-    finally:
-        for kind in made:
-            connection.execute(f"DROP TYPE {kind}")
+    """The number of the level in each column, and the rows, of each combination."""
+    parts, joins = [], []
+    for place, column in enumerate(columns):
+        small = next(width for width, top in _WIDTHS if column.levels <= top)
+        parts.append(f"CAST(l{place}.k AS {small}) AS c{place}")
+        levels = f"SELECT DISTINCT c{place} FROM {found}"
+        numbered = f"SELECT c{place}, row_number() OVER (ORDER BY c{place} NULLS FIRST) - 1 AS k FROM ({levels})"
+        joins.append(f"JOIN ({numbered}) AS l{place} ON {found}.c{place} IS NOT DISTINCT FROM l{place}.c{place}")
+    got = connection.execute(f"SELECT {', '.join(parts)}, n FROM {found} {' '.join(joins)}").fetchnumpy()
     coded = [np.asarray(got[f"c{place}"]) for place in range(len(columns))]
     order = np.argsort(grouped(coded)[0])  # the database's order differs from run to run, and with it the last digit of a sum
     return [code[order] for code in coded], np.asarray(got["n"], dtype=np.int64)[order]

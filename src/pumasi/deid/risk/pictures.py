@@ -28,6 +28,7 @@ BEFORE, AFTER, THIRD, INK, FAINT = "#D55E00", "#0072B2", "#009E73", "#1a1a1a", "
 FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "Apple SD Gothic Neo", "NanumGothic")
 """Only to measure words by, where one is installed; the page sets them in the reader's fonts."""
 BANDS = ("1", "2", "3–4", "5–9", "10–19", "20–99", "100+")
+PRECISIONS = {"day": "일 · day", "month": "월 · month", "year": "연 · year", "none": "없음 · none"}
 WIDTH = 7.4
 LONGEST = 28
 
@@ -142,7 +143,12 @@ def histories(found: Sequence[Fingerprint]) -> str:
         for one, (colour, marker, line) in zip([one for one in found if one.people], looks, strict=False):
             points = [(n, share) for n, share in enumerate(one.singled, start=1) if share is not None]
             axes.plot(
-                [n for n, _ in points], [share for _, share in points], color=colour, marker=marker, linestyle=line, label=one.precision
+                [n for n, _ in points],
+                [share for _, share in points],
+                color=colour,
+                marker=marker,
+                linestyle=line,
+                label=PRECISIONS[one.precision],
             )
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
