@@ -117,5 +117,5 @@ def test_numbers(value: float | None, text: str) -> None:
 def test_models_and_unknown_kinds_have_rows_too() -> None:
     model = {"name": "m", "kind": "glm", "terms": ["b", "a"], "coefficients": {"a": 1.0, "b": 2.0}, "standard_errors": {"a": 0.1, "b": 0.2}}
     assert [row["term"] for row in tidy.rows(model)] == ["b", "a"] and tidy.rows(model)[0]["standard_error"] == 0.2
-    other = {"name": "k", "kind": "kaplan_meier", "curves": [{"n": 5, "curve": [{"time": 1.0}]}]}
+    other = {"name": "k", "kind": "another", "curves": [{"n": 5, "curve": [{"time": 1.0}]}]}
     assert [(row["term"], row["estimate"]) for row in tidy.rows(other)] == [("curves.0.n", 5), ("curves.0.curve.0.time", 1.0)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from pumasi.kernel import event as ev
+from pumasi.kernel.codes import Role
 from pumasi.kernel.envelope import sha256
 from pumasi.kernel.event import CONSORTIUM
 from tests import kernel_world as k
+from tests.casebook import HOSPITALS, play
 from tests.kernel_world import APPLICANT, COORDINATOR, HERE, THERE, UNADMITTED, Story
 
 NEVER_SEEN = sha256(b"something else")
@@ -196,3 +198,19 @@ def test_one_output_checker_is_not_two() -> None:
 def test_a_case_is_opened_once() -> None:
     reasons = k.submitted().refusals(k.OTHER_RESEARCHER, ev.ApplicationSubmitted, **k.application_fields())
     assert reasons == ["this case was opened before"]
+
+
+def test_a_board_is_counted_as_its_people_are_enrolled() -> None:
+    book = play(until="people")
+    hospital = book.hospitals[0]
+    voter = f"drb-0@{hospital}"
+    counted = (book.world.board_size(hospital, "drb"), book.world.board_size(hospital, "irb"))
+    book.revoke(voter, by=hospital)
+    book.keys[voter] = book.new_keys(voter)
+    book.person(voter, "irb", "steward")
+    assert (book.world.board_size(hospital, "drb"), book.world.board_size(hospital, "irb")) == (counted[0] - 1, counted[1] + 1)
+    assert book.world.board_size("nowhere", "drb") == 0
+    for member in HOSPITALS:
+        for role in get_args(Role):
+            people = [person for person in book.world.people.values() if person.member == member and role in person.roles]
+            assert book.world.board_size(member, role) == len(people)

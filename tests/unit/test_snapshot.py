@@ -70,14 +70,14 @@ def same(site: Site, book: Casebook) -> None:
 
 
 def test_a_world_keeps_every_field_that_it_has() -> None:
-    assert {field.name for field in fields(store._Kept)} == {field.name for field in fields(World)}
+    assert {field.name for field in fields(store._Kept)} == {field.name for field in fields(World) if field.init}
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_world_comes_back_from_its_bytes(step: str) -> None:
     world = play(until=step).world
     again = read_world(write_world(world))
-    assert again == world
+    assert again == world and again.staff == world.staff
     assert type(next(iter(again.chains))) is tuple
 
 

@@ -194,7 +194,7 @@ def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Ter
         reasons.append(f"the outcome '{plain['outcome']}' of a {question['family']} model must be {OUTCOMES[question['family']]}")
     if counted["too_large"]:
         reasons.append("a column of the model holds values beyond anything that is measured; correct the file")
-    if counted["unweighed"]:
+    if counted["unweighed"] and "weights" in question:
         reasons.append(f"the weights '{question['weights']}' must be above zero; leave out the rows that should not count with 'where'")
     if "cluster" in question and counted["hospitals"] < LEAST_CLUSTERS:
         reasons.append("errors clustered by hospital need at least four hospitals with people in the model; leave out 'cluster'")

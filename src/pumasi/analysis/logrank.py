@@ -77,7 +77,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         said.append({"who": {}, "present": [], "n": counted.everybody, "at": ["dropped"]})
     times = [question["grid"][place] for place in kept]
     result: dict[str, Any] = {"n": counted.n, "dropped": left, "groups": found, "grid": times, "edges": times[-1:], "columns": present}
-    result |= {"statistic": solver.quadratic(differences[:-1]), "df": len(found) - 1, "by": by}
+    result |= {"statistic": solver.quadratic(differences[:-1]), "df": len(found) - 1}
     return {"step": "done", "result": result | {"time": question["time"], "event": question["event"], "said": said}}
 
 

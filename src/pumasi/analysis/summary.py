@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-_NAMES = {"gaussian": "Gaussian", "binomial": "Binomial", "poisson": "Poisson"}
-_LINKS = {"gaussian": "Identity", "binomial": "Logit", "poisson": "Log"}
+_NAMES = {"gaussian": "Gaussian", "binomial": "Binomial", "poisson": "Poisson", "gamma": "Gamma"}
+_LINKS = {"gaussian": "Identity", "binomial": "Logit", "poisson": "Log", "gamma": "Log"}
 # The 97.5 % quantile of the normal distribution.
 _Z = 1.959963984540054
 
@@ -26,13 +26,31 @@ def glm_summary(result: dict[str, Any]) -> str:
     for name in names:
         cells = _row(float(result["coefficients"][name]), float(result["standard_errors"][name]))
         lines.append(name.ljust(width - 66) + "".join(f"{cell:>11}" for cell in cells))
-    return "\n".join([*lines, "=" * width])
+    return "\n".join([*lines, "=" * width, *_below(result)])
+
+
+def _below(result: dict[str, Any]) -> list[str]:
+    """What stands under the table: the errors, where they are of another kind, criteria, penalty, offset and weights, comparison."""
+    lines = []
+    if result.get("errors", "expected information") != "expected information":
+        lines.append(f"Standard errors: {result['errors']}")
+    if "aic" in result:
+        lines.append(f"AIC {result['aic']:.2f}, BIC {result['bic']:.2f}")
+    lines += [f"{key.capitalize()}: {result[key]}" for key in ("offset", "weights") if key in result]
+    if "ridge" in result:
+        on = "the columns as they are" if result["ridge_on"] == "columns" else "standardised columns"
+        lines.append(f"Ridge {result['ridge']:g} on {on}: worth {result['df_model']:.4g} coefficients")
+    if "compare" in result:
+        test = result["compare"]
+        p = "<0.001" if test["p"] < 0.001 else f"= {test['p']:.3f}"
+        lines.append(f"Against {test['formula']}: chi-square {test['statistic']:.2f} on {test['df']} df, p {p}")
+    return lines
 
 
 def _header(result: dict[str, Any]) -> list[tuple[tuple[str, str], tuple[str, str]]]:
     rows = result.get("rows", result["n"])
     residual = result["df_residual"]
-    scale = result["deviance"] / residual if result["family"] == "gaussian" else 1.0
+    scale = result.get("dispersion", result["deviance"] / residual if result["family"] == "gaussian" else 1.0)
     left = [
         ("Dep. Variable:", result["outcome"]),
         ("Model:", "GLM"),
@@ -45,8 +63,8 @@ def _header(result: dict[str, Any]) -> list[tuple[tuple[str, str], tuple[str, st
     right = [
         ("No. People:", str(result["n"])),
         ("No. Observations:", str(rows)),
-        ("Df Residuals:", str(residual)),
-        ("Df Model:", str(len(result["terms"]) - ("Intercept" in result["terms"]))),
+        ("Df Residuals:", f"{residual:g}" if residual != round(residual) else str(residual)),
+        ("Df Model:", f"{result.get('df_model', len(result['terms']) - ('Intercept' in result['terms'])):.6g}"),
         ("Scale:", f"{scale:.5g}"),
         ("Log-Likelihood:", f"{result['log_likelihood']:.5g}"),
         ("Deviance:", f"{result['deviance']:.5g}"),

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import duckdb
@@ -22,6 +23,8 @@ from pumasi.deid.reading import Table
 from pumasi.deid.sql import BLANKS, MISSING, NUMBERS
 
 FEW = 20_000  # different values at most, for a column whose levels are counted one by one
+_TOGETHER = 16  # columns in one query; DuckDB's planning grows with the square of them
+_COPY = "pumasi_suggest_copy"
 _LEVELS = 600_000  # levels at most that are held at once
 DAY_FORMS = (
     "%d/%m/%Y",
@@ -96,26 +99,35 @@ class Column:
 def profile(table: Table, tell: Tell | None = None, *, workers: int = 1) -> list[Column]:
     """The columns of a table, in its order; cells are looked at by as many processes as `workers` says."""
     say = tell or (lambda piece, share: None)
-    with table.explained():
-        say(f"{table.name}: counts", 0)
-        counted = {name: _counts(table, name) for name in table.columns}
-        row = _one(table.connection, f"SELECT {', '.join(sql for _, sql in counted.values())} FROM ({table.sql})")
-        columns, place = dict[str, Column](), 0
-        for name in table.columns:
-            keys = counted[name][0]
-            columns[name] = _column(name, table, dict(zip(keys, row[place : place + len(keys)], strict=True)))
-            place += len(keys)
+    with table.explained(), _held(table) as held:
+        columns: dict[str, Column] = {}
+        for start in range(0, len(table.columns), _TOGETHER):
+            say(f"{table.name}: counts", 100 * start / len(table.columns))
+            columns |= _counted(held, table.columns[start : start + _TOGETHER])
         say(f"{table.name}: counts", 100)
-        columns = _with_forms(table, columns)
-        levels = _levels(table, columns)
+        columns = _with_forms(held, columns)
+        levels = _levels(held, columns)
         rest = [one for one in columns.values() if one.name not in levels and _may_hold(one)]
         cells = sum(map(len, levels.values())) + sum(one.filled for one in rest)
         tallies: dict[str, Tally] = {}
         with lookers(workers, cells) as look:
-            for piece, tally in look(itertools.chain(_pieces_of_levels(levels), _pieces(table, rest))):
+            for piece, tally in look(itertools.chain(_pieces_of_levels(levels), _pieces(held, rest))):
                 tallies.setdefault(piece.column, Tally()).merge(tally)
                 say(f"{table.name}: cells", 100 * piece.rows / table.rows)
     return [_finished(column, levels.get(name), tallies.get(name)) for name, column in columns.items()]
+
+
+@contextmanager
+def _held(table: Table) -> Iterator[Table]:
+    """The table in columns: as it is when it is stored so, otherwise as a temporary copy (on disk, encrypted, when memory is short)."""
+    if table.kind in ("parquet", "duckdb"):
+        yield table
+        return
+    table.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_COPY} AS {table.sql}")
+    try:
+        yield replace(table, sql=f"SELECT * FROM {_COPY}")
+    finally:
+        table.connection.execute(f"DROP TABLE IF EXISTS {_COPY}")
 
 
 def _finished(column: Column, levels: dict[str, int] | None, tally: Tally | None) -> Column:
@@ -152,31 +164,46 @@ def text(table: Table, name: str) -> str:
     return f"CASE WHEN {clean} IN ({missing}) THEN NULL ELSE {clean} END"
 
 
-def _counts(table: Table, name: str) -> tuple[list[str], str]:
-    value, kind = text(table, name), table.types[name]
-    number = f"CASE WHEN NOT contains({value}, '_') AND isfinite(try_cast({value} AS DOUBLE)) THEN try_cast({value} AS DOUBLE) END"
-    whole = f"{number} = round({number}) AND NOT contains({value}, '.')"
-    if kind in ("DATE",) or kind.startswith("TIMESTAMP"):
-        number, whole, day = "CAST(NULL AS DOUBLE)", "false", "true"
-    elif kind == "VARCHAR" or kind in NUMBERS:
-        day = f"length({value}) BETWEEN 8 AND 40 AND ({dates.day(value)}) IS NOT NULL"
-    else:
-        number, whole, day = "CAST(NULL AS DOUBLE)", "false", "false"
-    blanks = f"length({value}) - length(replace({value}, ' ', ''))"
-    parts = {
-        "filled": f"count({value})",
-        "distinct": f"approx_count_distinct({value})",
-        "numbers": f"count({number})",
-        "whole": f"count(*) FILTER ({whole})",
-        "days": f"count(*) FILTER ({value} IS NOT NULL AND {day})",
-        "quantiles": f"approx_quantile({number}, [0.01, 0.5, 0.99])",
-        "lowest": f"min({number})",
-        "highest": f"max({number})",
-        "longest": f"max(length({value}))",
-        "length": f"avg(length({value}))",
-        "words": f"avg(1 + {blanks})",
+_COUNTS = {
+    "filled": "count(t{0})",
+    "distinct": "approx_count_distinct(t{0})",
+    "numbers": "count(n{0})",
+    "whole": "count(*) FILTER (n{0} = round(n{0}) AND NOT contains(t{0}, '.'))",
+    "days": "count(d{0})",
+    "quantiles": "approx_quantile(n{0}, [0.01, 0.5, 0.99])",
+    "lowest": "min(n{0})",
+    "highest": "max(n{0})",
+    "longest": "max(length(t{0}))",
+    "length": "avg(length(t{0}))",
+    "words": "avg(1 + length(t{0}) - length(replace(t{0}, ' ', '')))",
+}
+
+
+def _counted(table: Table, names: tuple[str, ...]) -> dict[str, Column]:
+    """Some columns, in one query in layers: t is the clean text, n the number and d the day that it may be."""
+    places = range(len(names))
+    texts = ", ".join(f"{text(table, name)} AS t{place}" for place, name in enumerate(names))
+    values = ", ".join(_read_as(table.types[name], place) for place, name in enumerate(names))
+    counts = ", ".join(count.format(place) for place in places for count in _COUNTS.values())
+    layer = f"SELECT {', '.join(f't{place}' for place in places)}, {values} FROM (SELECT {texts} FROM ({table.sql}))"
+    row = _one(table.connection, f"SELECT {counts} FROM ({layer})")
+    width = len(_COUNTS)
+    return {
+        name: _column(name, table, dict(zip(_COUNTS, row[place * width : (place + 1) * width], strict=True)))
+        for place, name in enumerate(names)
     }
-    return list(parts), ", ".join(parts.values())
+
+
+def _read_as(kind: str, place: int) -> str:
+    value = f"t{place}"
+    number, day = "CAST(NULL AS DOUBLE)", "CAST(NULL AS DATE)"
+    if kind == "VARCHAR" or kind in NUMBERS or kind.startswith("DECIMAL"):
+        read = f"try_cast({value} AS DOUBLE)"
+        number = f"CASE WHEN NOT contains({value}, '_') AND isfinite({read}) THEN {read} END"
+        day = f"CASE WHEN length({value}) BETWEEN 8 AND 40 AND regexp_matches({value}, '^[0-9]') THEN {dates.day(value)} END"
+    elif kind == "DATE" or kind.startswith("TIMESTAMP"):
+        day = f"try_cast({value} AS DATE)"
+    return f"{number} AS n{place}, {day} AS d{place}"
 
 
 def _column(name: str, table: Table, values: dict[str, object]) -> Column:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pumasi.deid import decide, engine, rulefile, treatments
-from pumasi.deid.decide import Case, Proposal
+from pumasi.deid.case import Case, Proposal
 from pumasi.deid.hints import Hint, hint
 from pumasi.deid.patterns import find
 from pumasi.deid.patterns.kinds import INDIRECT, LIKELY, SURE

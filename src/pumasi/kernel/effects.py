@@ -22,7 +22,7 @@ def case_of(world: World, event: Any) -> Case:
 def permit_of(world: World, event: Any) -> PermitCase:
     case = case_of(world, event)
     author = world.people.get(event.author)
-    hospital = getattr(event, "hospital", None) or (author.member if author else event.author)
+    hospital = vars(event).get("hospital") or (author.member if author else event.author)
     if hospital not in case.permits:
         raise Refused(f"'{hospital}' does not take part in this case")
     return case.permits[hospital]
@@ -71,7 +71,7 @@ def _do_member_admitted(world: World, event: ev.MemberAdmitted) -> None:
 
 
 def _do_person_enrolled(world: World, event: ev.PersonEnrolled) -> None:
-    world.people[event.person] = Person(event.person, event.author, event.key, event.box, frozenset(event.roles))
+    world.enrol(Person(event.person, event.author, event.key, event.box, frozenset(event.roles)))
     world.keys.add(event.key)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pumasi.kernel.codes import Board, Decision, EndReason, FailReason, MemberKind, ReleaseRule, Role
@@ -140,6 +142,10 @@ class World:
     consortium_events: int = 0
     entries: int = 0
     keys: set[str] = field(default_factory=set)  # every key that ever signed something: one key is one party
+    staff: Counter[tuple[str, Role]] = field(init=False)  # how many people of a member have a role, as `people` says
+
+    def __post_init__(self) -> None:
+        self.staff = Counter(post for person in self.people.values() for post in _posts(person))
 
     def log_at(self, size: int) -> LogKey:
         """The key that must have signed a head over `size` entries; the log is founded."""
@@ -178,8 +184,15 @@ class World:
         self.retired.add(id)
         return self.cases.pop(id)
 
+    def enrol(self, person: Person) -> None:
+        """Take in a person, or one again whose key was revoked."""
+        if person.id in self.people:
+            self.staff.subtract(_posts(self.people[person.id]))
+        self.people[person.id] = person
+        self.staff.update(_posts(person))
+
     def board_size(self, hospital: str, role: Role) -> int:
-        return sum(person.member == hospital and role in person.roles for person in self.people.values())
+        return self.staff[(hospital, role)]
 
     def consortium_refusals(self) -> list[str]:
         """Which part of the membership rule is not met yet (the Korean call for proposals: governance facts, step 1)."""
@@ -196,6 +209,10 @@ class World:
             (kinds.count("company") >= 3, f"the consortium has {kinds.count('company')} of at least 3 companies on the demand side"),
         ]
         return [sentence for met, sentence in rule if not met]
+
+
+def _posts(person: Person) -> Iterator[tuple[str, Role]]:
+    return ((person.member, role) for role in person.roles)
 
 
 __all__ = ["CONSORTIUM", "BoardCase", "Case", "JobAtHospital", "JobCase", "LogKey", "Member", "PermitCase", "Person", "World"]

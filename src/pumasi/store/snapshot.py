@@ -66,7 +66,7 @@ def read_case(data: bytes) -> Case:
 
 
 def write_world(world: World) -> bytes:
-    values = {field.name: getattr(world, field.name) for field in fields(world)}
+    values = {field.name: getattr(world, field.name) for field in fields(world) if field.init}
     rows = [(case, author, *last) for (case, author), last in world.chains.items()]
     return _kept.dump_json(_Kept(**(values | {"chains": rows})))
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pumasi.analysis.printed import compared, descriptive, layout
+from pumasi.analysis.printed import compared, descriptive, layout, models
 from pumasi.analysis.summary import glm_summary
 
 Result = dict[str, Any]
@@ -25,6 +25,10 @@ _KINDS: Mapping[str, tuple[str, Callable[[Result], list[str]]]] = {
     "roc": ("ROC curve", compared.roc),
     "calibration": ("calibration", compared.calibration),
     "brier": ("Brier score", compared.brier),
+    "cox": ("Cox model", models.cox),
+    "kaplan_meier": ("survival", models.kaplan_meier),
+    "logrank": ("survival compared", models.logrank),
+    "meta": ("meta-analysis", models.meta),
 }
 
 

@@ -10,6 +10,8 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pumasi.analysis.printed import models
+
 Result = dict[str, Any]
 Row = dict[str, Any]
 
@@ -97,12 +99,37 @@ def _scores(result: Result) -> Iterator[Row]:
         yield {"term": "curve", "estimate": None} | empty | {key: value for key, value in point.items() if key != "n"}
 
 
+def _curves(result: Result) -> Iterator[Row]:
+    """A row per group and time."""
+    for curve in result["curve"]:
+        kept = ("n", "events", "points", "median", "median_lower", "median_upper")
+        for point in curve["points"]:
+            row = {name: point[name] for name in ("time", "at_risk", "events", "censored", "survival", "standard_error", "lower", "upper")}
+            yield {name: level for name, level in curve.items() if name not in kept} | row
+
+
+def _logrank(result: Result) -> Iterator[Row]:
+    empty = dict.fromkeys(("statistic", "df", "p"))
+    for group in result["groups"]:
+        yield {"term": str(group[result["by"]]), **{key: group[key] for key in ("n", "observed", "expected")}, **empty}
+    yield {"term": "log-rank", **dict.fromkeys(("n", "observed", "expected")), **{key: result[key] for key in empty}}
+
+
+def _meta(result: Result) -> Iterator[Row]:
+    names = ("n", "estimate", "standard_error", "low", "high", "weight")
+    for one in result["estimates"]:
+        yield {"term": one["hospital"], **{key: one[key] for key in names}}
+    for term in ("random", "fixed", "prediction"):
+        if result[term] is not None:
+            yield {"term": term, **{key: result[term].get(key) for key in names}}
+    for term in ("i_squared", "tau_squared", "q", "df", "p"):
+        yield {"term": term, **dict.fromkeys(names)} | {"estimate": result["heterogeneity"][term]}
+
+
 def _others(result: Result) -> Iterator[Row]:
     """Coefficients where there are some, else every number under the path of keys that leads to it."""
     if "coefficients" in result:
-        terms: list[str] = result.get("terms") or list(result["coefficients"])
-        for term in terms:
-            yield {"term": term, "estimate": result["coefficients"][term], "standard_error": result["standard_errors"][term]}
+        yield from models.coefficients(result)
         return
     for path, value in _leaves({key: value for key, value in result.items() if key not in ("name", "kind")}, ()):
         yield {"term": ".".join(path), "estimate": value}
@@ -122,4 +149,5 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
 TIDY: Mapping[str, Callable[[Result], Iterator[Row]]] = {
     "count": _count, "describe": _columns, "table": _table, "table1": _table1, "histogram": _histogram, "quantiles": _quantiles,
     "correlation": _pairs, "ttest": _means, "anova": _means, "roc": _scores, "calibration": _scores, "brier": _scores,
+    "kaplan_meier": _curves, "logrank": _logrank, "meta": _meta,
 }  # fmt: skip

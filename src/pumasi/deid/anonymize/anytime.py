@@ -16,16 +16,27 @@ import numpy as np
 from pumasi.deid.anonymize.lattice import Grouping, Node
 from pumasi.deid.anonymize.metrics import Loss, Metric, PerColumn
 from pumasi.deid.anonymize.models import Model
-from pumasi.deid.anonymize.search import Best, Search
+from pumasi.deid.anonymize.search import Best, Search, Watch
 
 LARGEST = 500_000  # nodes that are searched wholly; about 100 bytes each
+_LIMIT = 60.0  # seconds
 _TURN = 0.25  # seconds of climbing between two descents
 
 
 def best(
-    grouping: Grouping, model: Model, metric: Metric, heights: Node, *, time_limit: float | None, largest: int = LARGEST
+    grouping: Grouping,
+    model: Model,
+    metric: Metric,
+    heights: Node,
+    *,
+    time_limit: float | None,
+    largest: int = LARGEST,
+    watch: Watch = lambda share: None,
 ) -> Best | None:
-    """The optimum, or after `time_limit` seconds (60 where the lattice is too large) the best found; None when no node holds the model."""
+    """The optimum, or after `time_limit` seconds (60 where the lattice is too large) the best found; None when no node holds the model.
+
+    `watch` is told how far the search, or its time, is, in per cent.
+    """
     started = time.perf_counter()
     tops = tuple(height - 1 for height in heights)
     floor: Node = (0,) * len(heights)
@@ -33,8 +44,8 @@ def best(
         floor = _floor(grouping, model, tops)
     if math.prod(top - low + 1 for top, low in zip(tops, floor, strict=True)) <= largest:
         deadline = started + time_limit if time_limit else None
-        return Search(grouping, model, metric, tops, floor=floor, deadline=deadline).run()
-    return _Climb(grouping, model, metric, tops, floor).run(started + (time_limit or 60.0))
+        return Search(grouping, model, metric, tops, floor=floor, deadline=deadline).run(watch)
+    return _Climb(grouping, model, metric, tops, floor).run(started + (time_limit or _LIMIT), watch)
 
 
 def _floor(grouping: Grouping, model: Model, tops: Node) -> Node:
@@ -63,10 +74,11 @@ class _Climb:
         self._met = {floor}
         self.checked = 0
 
-    def run(self, deadline: float) -> Best | None:
+    def run(self, deadline: float, watch: Watch) -> Best | None:
         started = time.perf_counter()
         self._value(self._tops)
         while self._frontier and self._frontier[0][0] < self._best[0] and time.perf_counter() < deadline:
+            watch(100.0 * (time.perf_counter() - started) / (deadline - started))
             self._descend(deadline)
             self._climb(min(deadline, time.perf_counter() + _TURN))
         loss, _, node = self._best

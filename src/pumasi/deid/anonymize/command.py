@@ -20,6 +20,7 @@ from pumasi.deid.anonymize.config import Config
 from pumasi.deid.anonymize.lattice import Bools, Combinations, Grouping
 from pumasi.deid.anonymize.metrics import Loss, Metric
 from pumasi.deid.anonymize.models import Model
+from pumasi.deid.anonymize.search import Watch
 from pumasi.deid.anonymize.table import Loaded, Progress
 from pumasi.deid.hierarchy import Ints
 from pumasi.kernel.errors import Invalid, PumasiError, Refused
@@ -103,7 +104,8 @@ def run(source: str, config_file: Path, out: str, *, json_file: Path | None = No
         loaded = table.load(read, config, populations)
         model, metric = build.model(loaded.combinations, config, loaded.trees), build.metric(loaded.combinations, config)
         recode = _locally if config.recoding == "local" else _full_domain
-        found = recode(loaded.combinations, model, metric, config)
+        found = recode(loaded.combinations, model, metric, config, lambda share: tell("search", share))
+        tell("search", 100.0)
         separator = config.separator or (read.files[0].separator if read.files else ",")
         with writing.place(out, connection, several=False, separator=separator) as to:
             _write(loaded, found, to, tell)
@@ -125,10 +127,10 @@ def run(source: str, config_file: Path, out: str, *, json_file: Path | None = No
     return outcome
 
 
-def _full_domain(combinations: Combinations, model: Model, metric: Metric, config: Config) -> Found:
+def _full_domain(combinations: Combinations, model: Model, metric: Metric, config: Config, watch: Watch) -> Found:
     began = time.perf_counter()
     grouping = Grouping(combinations)
-    best = anytime.best(grouping, model, metric, combinations.heights, time_limit=config.time_limit)
+    best = anytime.best(grouping, model, metric, combinations.heights, time_limit=config.time_limit, watch=watch)
     if best is None:
         raise Refused(_NONE)
     classes = grouping.classes(best.node)
@@ -147,11 +149,11 @@ def _full_domain(combinations: Combinations, model: Model, metric: Metric, confi
     )
 
 
-def _locally(combinations: Combinations, model: Model, metric: Metric, config: Config) -> Found:
+def _locally(combinations: Combinations, model: Model, metric: Metric, config: Config, watch: Watch) -> Found:
     """Split the whole table, and split the best full-domain generalisation further; the better of the two."""
     began = time.perf_counter()
     grouping, strict = Grouping(combinations), replace(model, limit=0)
-    best = anytime.best(grouping, strict, metric, combinations.heights, time_limit=config.time_limit)
+    best = anytime.best(grouping, strict, metric, combinations.heights, time_limit=config.time_limit, watch=watch)
     starts = [None, grouping.classes(best.node).of] if best else [None]
     found = [mondrian.split(combinations, strict, [one.weight for one in config.quasi], start=start) for start in starts]
     ways = [(metric.local(parts.classes, parts.levels), place, parts) for place, parts in enumerate(found) if parts]
@@ -209,7 +211,10 @@ def _refuse_same_place(source: str, config_file: Path, config: Config, out: str,
     faults = [f"{path}: this file is read; name another place to write to" for path in written if path in read]
     if len(set(written)) < len(written):
         faults.append(f"{json_file}: the table goes there; name another file for the JSON")
-    if json_file and not json_file.parent.is_dir():
-        faults.append(f"{json_file}: there is no folder {json_file.parent}; make it first")
+    places = [json_file] if json_file else []
+    places += [Path(out)] if "::" not in out else []
+    faults += [f"{path}: there is no folder {path.parent}; make it first" for path in places if not path.parent.is_dir()]
+    if Path(source).is_dir():
+        faults += [f"{path}: this is inside the folder that is read" for path in written if Path(source).resolve() in path.parents]
     if faults:
         raise Invalid(*faults)

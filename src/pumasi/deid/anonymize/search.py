@@ -7,6 +7,7 @@ what it loses before suppression is a floor for all more general ones. Ties go t
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,9 @@ from pumasi.deid.hierarchy import Floats
 
 _HOLDS_RARELY = 16  # most nodes fail, so those with many below them are tried first; measured, decides nothing but the time
 _SPREAD = 3_000  # one more node is chosen at a time for so many nodes, because choosing looks at all of them
+
+
+Watch = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,11 @@ class Search:
         self._batch = 4 + self._open.size // _SPREAD
         self._tie = metric.tie if isinstance(metric, Loss) else None
 
-    def run(self) -> Best | None:
-        """The optimum; None when no node holds the model. After the deadline the best so far, with the bound that was reached."""
+    def run(self, watch: Watch = lambda share: None) -> Best | None:
+        """The optimum; None when no node holds the model. After the deadline the best so far, with the bound that was reached.
+
+        `watch` is told how much of the lattice is settled, in per cent.
+        """
         self._judge(tuple(height - 1 for height in self._open.shape))
         while True:
             wanted = self._wanted()
@@ -66,6 +73,7 @@ class Search:
                 break
             if self._deadline is not None and time.perf_counter() > self._deadline and np.isfinite(self._best[0]):
                 break
+            watch(100.0 - 100.0 * np.count_nonzero(wanted) / wanted.size)
             for node in self._choose(wanted):
                 if self._open[node] and self._bound[node] <= self._best[0]:
                     self._judge(node)

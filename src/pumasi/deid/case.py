@@ -1,0 +1,79 @@
+"""A column before the judges: what is known of it, and the proposal that a judge makes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pumasi.deid.evidence import Found, direct
+from pumasi.deid.hints import Hint
+from pumasi.deid.patterns import LIKELY, POSSIBLE, Kind
+from pumasi.deid.patterns.kinds import ENGLISH, KOREAN
+from pumasi.deid.profile import Column
+
+DROP, KEEP = '"drop"', '"keep"'
+RARE = '{ do = "rare", fewer_than = 10 }'
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to do with a column (as TOML), how sure that is, and why, in Korean and English."""
+
+    column: str
+    treatment: str
+    confidence: float
+    korean: str
+    english: str
+    confirm: bool = False
+    found: tuple[Found, ...] = ()
+
+    @property
+    def kept(self) -> bool:
+        return self.treatment == KEEP
+
+
+@dataclass(frozen=True)
+class Case:
+    """A column with its hint and what its table says: whether rows can be tied to a person, and whether it is Korean."""
+
+    column: Column
+    hint: Hint | None
+    person: bool
+    korean: bool
+
+    @property
+    def role(self) -> str:
+        return self.hint.role if self.hint else ""
+
+    @property
+    def found(self) -> list[Found]:
+        return direct({Kind(kind): one for kind, one in self.column.found.items()})
+
+    def likely(self) -> list[Found]:
+        """The direct identifiers that are more probable than not, in the light of the whole column."""
+        return [one for one in map(self._in_column, self.found) if one.confidence >= LIKELY]
+
+    def _in_column(self, one: Found) -> Found:
+        """A long number is an identifier where it stands out, and nothing where all numbers are long."""
+        column = self.column
+        if one.kind is not Kind.MRN or one.confidence > 0.35:
+            return one
+        usual = one.rows >= 0.5 * column.filled or (column.numeric and (column.high or 0) >= 1e5)
+        return Found(one.kind, one.rows, one.whole, one.likely, one.hidden, 0.2 if usual else 0.6, "a long number among other values")
+
+    def doubt(self) -> tuple[str, str]:
+        """What may be an identifier, less probably than not, in Korean and English; nothing when there is none."""
+        weak = [one for one in self.found if POSSIBLE <= one.confidence < LIKELY]
+        if not weak:
+            return "", ""
+        korean = ", ".join(KOREAN[one.kind] for one in weak[:3])
+        english = ", ".join(f"{ENGLISH[one.kind]} ({one.confidence:.2f})" for one in weak[:3])
+        return f". 확인 필요: {korean}일 수 있는 값이 있습니다", f"; perhaps among them: {english}"
+
+    def says(self, treatment: str, confidence: float, korean: str, english: str, *, confirm: bool = False) -> Proposal:
+        return Proposal(self.column.name, treatment, round(confidence, 2), korean, english, confirm, tuple(self.found))
+
+    def matching(self, pattern: re.Pattern[str]) -> float:
+        """The share of rows whose value has this form, where levels were counted."""
+        levels = self.column.levels or {}
+        return sum(count for value, count in levels.items() if pattern.fullmatch(value)) / max(self.column.filled, 1) if levels else 0.0
