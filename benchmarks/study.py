@@ -30,8 +30,8 @@ from pumasi.client.questions import compiled
 from pumasi.kernel.envelope import Keys, canonical, sha256
 from pumasi.kernel.job import Job
 from pumasi.kernel.study import AgreedTable
-from pumasi.node.jobs.remembered import Earlier
 from pumasi.node.jobs.rounds import Failed, Party, Run
+from pumasi.node.remembered import Earlier
 from tests.analysis_rounds import Pooled, assert_pooled, frame
 
 HOSPITALS = (5, 20, 40)

@@ -23,8 +23,8 @@ from pumasi.kernel.envelope import Keys, canonical, sha256
 from pumasi.kernel.errors import PumasiError, Refused
 from pumasi.kernel.job import Job
 from pumasi.kernel.study import AgreedTable
-from pumasi.node.jobs.remembered import Earlier
 from pumasi.node.jobs.rounds import Failed, Party, Run, Sealed
+from pumasi.node.remembered import Earlier
 from tests.analysis_rounds import frame
 
 NAMES = ("바다병원", "Mountain Hospital", "들꽃", "river-hospital", "한밭 병원")

@@ -13,8 +13,8 @@ import pytest
 
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.study import AgreedTable
-from pumasi.node.jobs.remembered import Earlier
 from pumasi.node.jobs.rounds import Sealed
+from pumasi.node.remembered import Earlier
 from tests.analysis_rounds import frame
 from tests.joint_jobs import NAMES, Joint, Local, column, results
 

@@ -13,7 +13,8 @@ import pytest
 from pumasi.client import outcome, study, studyfile
 from pumasi.client.cli import folder_for, identities_file, remember
 from pumasi.client.home import Home
-from pumasi.client.study import Result, Study
+from pumasi.client.results import Result
+from pumasi.client.study import Study
 from pumasi.kernel import event as ev
 from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
 from pumasi.kernel.study import Application, agree

@@ -38,7 +38,10 @@ RESULTS: dict[str, dict[str, Any]] = {
     "cox": {"coefficients": {"age": 0.2}, "standard_errors": {"age": 0.05}},
     "meta": {
         "term": "age",
-        "estimates": [{"hospital": "가", "estimate": 0.1, "low": 0.0, "high": 0.2}, {"hospital": "b", "estimate": 0.2, "low": 0.1, "high": 0.3}],
+        "estimates": [
+            {"hospital": "가", "estimate": 0.1, "low": 0.0, "high": 0.2},
+            {"hospital": "b", "estimate": 0.2, "low": 0.1, "high": 0.3},
+        ],
         "random": {"estimate": 0.15, "low": 0.05, "high": 0.25}, "prediction": None,
     },
 }  # fmt: skip

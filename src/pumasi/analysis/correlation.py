@@ -99,8 +99,8 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
                 case "mean":
                     after["means"] = [reader.wide() / known["rows"], reader.wide() / known["rows"]]
                 case "spread":
-                    after |= {"above": [reader.count(), reader.count()], "squares": [reader.wide(), reader.wide()]}
-                    after |= {"product": reader.wide(), "size": reader.wide()}
+                    after |= {"above": [reader.count(), reader.count()], "squares": [reader.squares(), reader.squares()]}
+                    after |= {"product": reader.wide(), "size": reader.squares()}
                 case "judge":
                     wrong = _wrong(one, other, known, reader)
                     findings += [wrong] if wrong else []
@@ -150,7 +150,7 @@ def _read_counts(total: Sequence[float], question: dict[str, Any]) -> tuple[int,
     reader = sums.Reader(total)
     people, repeated = reader.count(), reader.flag()
     large = [name for name in question["columns"] if reader.flag()]
-    counted = [(reader.count(), reader.count()) for _ in _pairs(question)]
+    counted = [(some := reader.count(), reader.rows(people=some)) for _ in _pairs(question)]
     reader.end()
     return people, repeated, large, counted
 

@@ -91,7 +91,7 @@ def local_sides(frame: Frame, column: NDArray[np.float64], mean: float, fold: ND
 
 
 def read_sides(reader: sums.Reader, count: int) -> Sides:
-    above, below, squares = [reader.count()], [reader.count()], reader.wide()
+    above, below, squares = [reader.count()], [reader.count()], reader.squares()
     for _ in range(count):
         above.append(reader.count())
         below.append(reader.count())

@@ -92,7 +92,7 @@ def advance(
             case "mean":
                 column["mean"] = reader.wide() / column["rows"]
             case "spread":
-                column["squares"] = squares = max(0.0, reader.wide())
+                column["squares"] = squares = reader.squares()
                 first = cuts.whole(rows=column["rows"], mean=column["mean"], squares=squares)
                 column["brackets"] = [first.plain()]
             case "cut":
@@ -167,8 +167,10 @@ def _values(frame: Frame, name: str) -> Any:
 def _read(total: Sequence[float], names: Sequence[str]) -> tuple[int, bool, dict[str, dict[str, Any]]]:
     reader = sums.Reader(total)
     people, repeated = reader.count(), reader.flag()
-    counted = {
-        name: {"people": reader.count(), "rows": reader.count(), "too_large": reader.flag(), "whole": not reader.flag()} for name in names
-    }
+    counted = {}
+    for name in names:
+        some = reader.count()
+        rows = reader.rows(people=some)
+        counted[name] = {"people": some, "rows": rows, "too_large": reader.flag(), "whole": not reader.flag()}
     reader.end()
     return people, repeated, counted

@@ -255,11 +255,11 @@ def _kept_back(people: list[int], plan: Plan, *, smallest: int) -> list[int]:
 def _advance_mean(total: Sequence[float], plan: Plan, state: dict[str, Any]) -> dict[str, Any]:
     reader = sums.Reader(total)
     numbers: list[dict[str, Any]] = []
-    for names in _open(plan, state):
+    for names, people in zip(_open(plan, state), state["people"], strict=True):
         found = {}
         for name in names:
-            rows = reader.count()
-            found[name] = {"rows": rows, "mean": reader.wide() / rows, "size": reader.wide()}
+            rows = reader.rows(people=people[name])
+            found[name] = {"rows": rows, "mean": reader.wide() / rows, "size": reader.squares()}
         numbers.append(found)
     reader.end()
     return {**state, "step": "spread", "numbers": numbers}
@@ -279,7 +279,7 @@ def _advance_spread(total: Sequence[float], plan: Plan, state: dict[str, Any]) -
     reader = sums.Reader(total)
     numbers: list[dict[str, Any]] = []
     for names, known in zip(_open(plan, state), state["numbers"], strict=True):
-        numbers.append({name: {**known[name], "above": reader.count(), "squares": reader.wide()} for name in names})
+        numbers.append({name: {**known[name], "above": reader.count(), "squares": reader.squares()} for name in names})
     reader.end()
     return {**state, "step": "judge", "numbers": numbers}
 

@@ -80,6 +80,20 @@ class Reader:
     def wide(self) -> float:
         return fold(self.many(WIDTH))
 
+    def squares(self) -> float:
+        """A wide sum of what is never negative. `Tampered` where it is."""
+        value = self.wide()
+        if value < 0:
+            raise Tampered("the hospitals' shares add up to squares that are negative: one of them is wrong")
+        return value
+
+    def rows(self, *, people: int) -> int:
+        """How many rows these people have. `Tampered` where somebody would have none."""
+        value = self.count()
+        if value < people:
+            raise Tampered("the hospitals' shares add up to fewer rows than people: one of them is wrong")
+        return value
+
     def end(self) -> None:
         if self._at != len(self._total):
             raise ValueError("the total is longer than this step of the method writes")

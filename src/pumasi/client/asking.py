@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pumasi.client.results import Released, Result
 from pumasi.kernel.codes import AnalysisKind
-
-if TYPE_CHECKING:
-    from pumasi.client.study import Released, Result
 
 
 class Asking:

@@ -12,7 +12,8 @@ from pumasi.analysis import printed
 from pumasi.client import figures
 from pumasi.client import study as studies
 from pumasi.client.home import Home
-from pumasi.client.study import Progress, Released, Study
+from pumasi.client.results import Released, Result
+from pumasi.client.study import Progress, Study
 from pumasi.client.studyfile import StudyFile
 from pumasi.kernel.errors import PumasiError, Unreachable
 from pumasi.ledger import note
@@ -88,7 +89,7 @@ def export(outcome: dict[str, Any], folder: Path) -> list[Path]:
     for number, analysis in enumerate(outcome["analyses"], 1):
         if "refused" in analysis:
             continue
-        result = studies.Result(analysis)
+        result = Result(analysis)
         name = f"{number:02} " + re.sub(r"[^\w .-]+", "_", analysis["name"])
         table = folder / f"{name}.csv"
         table.write_text(result.csv(), encoding="utf-8-sig", newline="")  # with a mark, so that spreadsheets read Korean

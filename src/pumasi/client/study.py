@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import quote
 
-from pumasi.analysis import printed
-from pumasi.analysis.printed import tidy
-from pumasi.client import figures, waiting
+from pumasi.client import waiting
 from pumasi.client.asking import Asking
 from pumasi.client.home import Home
 from pumasi.client.questions import compiled
+from pumasi.client.results import Released, Result
 from pumasi.client.studyfile import StudyFile
 from pumasi.kernel import event as ev
 from pumasi.kernel.codes import ENDINGS, FAILURES, AnalysisKind
@@ -37,51 +36,6 @@ from pumasi.store.document import Document
 LONG_POLL = 20.0
 RERUNS = 2  # a job whose hospital was restarted is asked again this often
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One analysis as it was released. Index it like the outcome's object; `summary()` prints it for a paper's author."""
-
-    values: Mapping[str, Any]
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self.values and self.refused:
-            raise Refused(*self.refused)
-        return self.values[key]
-
-    @property
-    def refused(self) -> list[str]:
-        return list(self.values.get("refused", []))
-
-    @property
-    def coefficients(self) -> dict[str, float]:
-        return dict(self["coefficients"])
-
-    @property
-    def standard_errors(self) -> dict[str, float]:
-        return dict(self["standard_errors"])
-
-    def summary(self) -> str:
-        return printed.text(self.values)
-
-    def csv(self) -> str:
-        """The numbers as tidy CSV: one per row, with its error where it has one; what is left out is empty."""
-        return tidy.text(dict(self.values))
-
-    def plot(self, path: Path) -> Path:
-        """Draw the figure of this kind of analysis into `path` (.svg, .pdf or .png)."""
-        return figures.draw(self.values, path)
-
-
-@dataclass(frozen=True)
-class Released:
-    """The output of one job, after every hospital has released exactly these bytes."""
-
-    job: str
-    digest: str
-    reviewers: dict[str, list[str]]
-    results: list[Result]
 
 
 def described(home: Home) -> dict[str, tuple[str, Dataset]]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import anyio.to_thread
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -22,7 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
-from pumasi.hub import cases, deletion, governance, papers, takeover
+from pumasi.hub import cases, deletion, governance, papers, rotation, takeover
 from pumasi.hub.callers import Asked, Caller, Callers
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
@@ -41,6 +40,7 @@ from pumasi.ledger import note
 from pumasi.store.db import open_db
 from pumasi.store.document import Document
 from pumasi.store.keyring import open_keyring
+from pumasi.store.rotation import signing_key
 from pumasi.store.site import Site
 from pumasi.store.snapshot import Snapshots
 from pumasi.store.tail import Tail
@@ -75,9 +75,11 @@ class Hub:
 def open_hub(home: Path) -> Hub:
     """Open the hub at `home`; found its log if it is new."""
     settings = load(home)
-    keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
-    log_key = Ed25519PrivateKey.from_private_bytes(unb64((home / "keys" / "log.key").read_text().strip(), 32))
+    rotation.settle(home)
+    keys, log_key = Keys.from_text((home / "keys" / "coordinator.key").read_text()), signing_key(home / "keys" / "log.key")
     site = Site(open_db(home / "hub.db"), id=settings.name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
+    if site.mark() is None:
+        rotation.log_recorded(site)
     refuse_if(takeover.refusal(home, site, log_key))
     sequencer = Sequencer(site, log_key, origin=settings.origin, batch_seconds=settings.batch_seconds, policy=settings.policy_text(home))
     mailbox, shares = (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,12 +60,43 @@ def serve(home: Home) -> None:
     from pumasi.store.jsonlog import start_logging
 
     settings = load(home)
-    start_logging(home / "hub.log", "hub")
-    hub = open_hub(home)
-    uvicorn.run(
-        make_app(hub), host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2,
-        ssl_certfile=home / "hub.crt", ssl_keyfile=home / "keys" / "tls.key", timeout_keep_alive=120, backlog=512,
-    )  # fmt: skip
+    with _alone(home):
+        start_logging(home / "hub.log", "hub")
+        hub = open_hub(home)
+        uvicorn.run(
+            make_app(hub), host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2,
+            ssl_certfile=home / "hub.crt", ssl_keyfile=home / "keys" / "tls.key", timeout_keep_alive=120, backlog=512,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One process writes one log."""
+    import fcntl
+
+    from pumasi.kernel.errors import Invalid
+
+    with (home / "serving.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Invalid(f"a process is serving {home}; stop it first") from None
+        yield
+
+
+@app.command()
+def rotate(home: Home) -> None:
+    """New keys for the coordinating body and its log, announced with the present ones. Stop the hub first; start it again afterwards."""
+    from pumasi.hub import rotation
+    from pumasi.hub.settings import load
+    from pumasi.kernel.envelope import fingerprint
+    from pumasi.store.rotation import public_of, signing_key
+
+    load(home)
+    with _alone(home):
+        keys = rotation.rotate(home)
+    log_key = public_of(signing_key(home / rotation.LOG))
+    typer.echo(f"New key of {load(home).name}: {fingerprint(keys.public)}; of the log: {fingerprint(log_key)}. Start the hub.")
 
 
 @app.command()
@@ -102,7 +135,8 @@ def propose(
     from pumasi.hub import takeover as taking
     from pumasi.ledger.handover import told
 
-    proposal = taking.propose(home, mirror)
+    with _alone(home):
+        proposal = taking.propose(home, mirror)
     cosigners = len(taking.cosigners(home))
     for line in told(proposal, cosigners=cosigners):
         typer.echo(line)
@@ -115,7 +149,8 @@ def takeover(home: Home, signatures: Annotated[list[Path], typer.Argument(help="
     from pumasi.hub import takeover as taking
     from pumasi.ledger.handover import Signature, told
 
-    complete = taking.take_over(home, [Signature.parse(path.read_bytes()) for path in signatures])
+    with _alone(home):
+        complete = taking.take_over(home, [Signature.parse(path.read_bytes()) for path in signatures])
     for line in told(complete):
         typer.echo(line)
     typer.echo(f"The log is yours. Serve it, and send {home / taking.FILE} to hospitals that did not sign, and to people.")

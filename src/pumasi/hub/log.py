@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pumasi.kernel.envelope import sha256
+from pumasi.kernel.envelope import b64, sha256
 from pumasi.kernel.errors import NotFound, Refused
 from pumasi.kernel.handover import two_thirds
 from pumasi.ledger import note
@@ -113,7 +113,7 @@ class Sequencer:
             if text is None:
                 raise NotFound("there is no recent checkpoint of this size; cosign the newest")
             signature = note.SignatureLine.parse(line)
-            vkey = next((vkey for vkey in self.cosigners(size) if signature.is_by(vkey)), None)
+            vkey = next((vkey for vkey in (*self.cosigners(size), *self.outside().values()) if signature.is_by(vkey)), None)
             if vkey is None or not signature.holds(vkey, note.parse_checkpoint(text).body):
                 raise Refused("this is not the cosignature of a member that cosigns this log")
             if any((present.name, present.key_id) == (signature.name, signature.key_id) for present in note.parse_checkpoint(text).lines):
@@ -129,10 +129,40 @@ class Sequencer:
             self._final.add(size)
 
     def _reaches_quorum(self, size: int, text: str) -> bool:
-        if self._policy:
-            return not self._policy.satisfied(text)
         lines, cosigners = note.parse_checkpoint(text).lines, self.cosigners(size)
+        if self._policy:
+            return self._policy.reached(self._signed(self._policy, size, lines)) and self._pins(self._policy, size)
         return bool(cosigners) and sum(any(line.is_by(vkey) for line in lines) for vkey in cosigners) >= two_thirds(len(cosigners))
+
+    def _signed(self, policy: note.Policy, size: int, lines: tuple[note.SignatureLine, ...]) -> set[str]:
+        """The policy's names of whoever has signed: a member's key that it pins stands for those that replaced it in the log."""
+        world, keys = self.site.world, set[str]()
+        for member, key in world.cosigners_at(size):
+            if any(line.is_by(note.cosigner_vkey(world.log_at(size).origin, member, key)) for line in lines):
+                keys |= {*world.stands_for(member, key)}
+        outside = self.outside()
+        return {
+            name
+            for name, vkey in policy.witnesses.items()
+            if b64(vkey.public) in keys or (name in outside and any(line.is_by(vkey) for line in lines))
+        }
+
+    def _pins(self, policy: note.Policy, size: int) -> bool:
+        """Whether the policy names this log: by its key, or by one that the log had before."""
+        keys = {log.key for log in self.site.world.logs if log.since <= max(size, 1)}
+        return any(b64(log.public) in keys for log in policy.logs)
+
+    def outside(self) -> dict[str, note.VKey]:
+        """The policy's witnesses that are no members, by the policy's names of them."""
+        if self._policy is None:
+            return {}
+        world = self.site.world
+        members = {key for member, now in world.cosigners_at(world.entries) for key in world.stands_for(member, now)}
+        return {name: vkey for name, vkey in self._policy.witnesses.items() if b64(vkey.public) not in members | world.keys}
+
+    def places(self) -> dict[str, str]:
+        """Where those witnesses are asked, as far as the policy says."""
+        return {name: self._policy.urls[name] for name in self.outside() if name in self._policy.urls} if self._policy else {}
 
     def cosigners(self, size: int | None = None) -> list[note.VKey]:
         """The key of every member that cosigns, as it counts under a head of this size (None: of the whole log)."""

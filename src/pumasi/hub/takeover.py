@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pumasi.hub.rotation import log_recorded
 from pumasi.hub.settings import load
 from pumasi.kernel import event as ev
 from pumasi.kernel import handover as kernel_handover
@@ -83,20 +84,13 @@ def take_over(home: Path, signatures: Sequence[Signature]) -> Handover:
     if not (home / FILE).is_file():
         raise Invalid(f"{home} holds no proposal; make one with `pumasi hub propose --home {home} --mirror FOLDER`")
     proposal = Handover.parse((home / FILE).read_bytes())
-    _log_recorded(site)  # what a crash had left
+    log_recorded(site)  # what a crash had left
     if not _is_own(site, log_key):
         _hand_over(site, proposal, signatures, settings.policy_text(home))
     index = proposal.statement.size
     complete = proposal.model_copy(update={"event": b64(site.entries(index, index + 1)[0]), "checkpoint": site.checkpoint(index)})
     _write(home, complete)
     return complete
-
-
-def _log_recorded(site: Site) -> None:
-    for id, data in site.unsent():
-        refused = site.extend([data])[0]
-        site.settle(id, refused=refused)
-        refuse_if(*refused)
 
 
 def _hand_over(site: Site, proposal: Handover, signatures: Sequence[Signature], policy: str | None) -> None:
@@ -114,7 +108,7 @@ def _hand_over(site: Site, proposal: Handover, signatures: Sequence[Signature], 
     refuse_if(*kernel_handover.handed_over(site.world, ev.LogHandedOver.read(common | fields)))
     site.save_checkpoint(said.size, _cosigned(proposal, given))
     site.record(ev.LogHandedOver, case=CONSORTIUM, **{name: value for name, value in fields.items() if name != "author"})
-    _log_recorded(site)
+    log_recorded(site)
 
 
 def _faults(proposal: Handover, signature: Signature, cosigners: dict[str, str]) -> list[str]:
@@ -150,8 +144,8 @@ def _cosigned(proposal: Handover, given: dict[str, Signature]) -> str:
 
 
 def refusal(home: Path, site: Site, log_key: Ed25519PrivateKey) -> str | None:
-    """Why a hub may not serve the log in its folder: its key is not the log's."""
-    if not site.world.logs or site.world.logs[-1].key == public_of(log_key):
+    """Why a hub may not serve the log in its folder: its key is not the log's. A restored hub may lack the entry that made it so."""
+    if not site.world.logs or site.world.logs[-1].key == public_of(log_key) or site.mark() is not None:
         return None
     return (
         f"the log in {home} signs with another key than keys/log.key: put the log's key there, or, if this hub is to take it over,"

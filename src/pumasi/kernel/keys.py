@@ -35,14 +35,14 @@ def rotated(world: World, event: ev.KeyRotated) -> Reasons:
     ]
 
 
-def log_change(event: ev.LogKeyRotated, *, replaces: str) -> dict[str, Any]:
+def log_change(*, author: str, log_key: str, replaces: str) -> dict[str, Any]:
     """What both keys of the log sign when one replaces the other."""
-    return {"author": event.author, "log_key": event.log_key, "replaces": replaces}
+    return {"author": author, "log_key": log_key, "replaces": replaces}
 
 
 def log_key_rotated(world: World, event: ev.LogKeyRotated) -> Reasons:
     present = world.logs[-1].key
-    said = log_change(event, replaces=present)
+    said = log_change(author=event.author, log_key=event.log_key, replaces=present)
     return [
         None if event.case == CONSORTIUM else "LogKeyRotated belongs to the consortium's case",
         "a new key is one that nobody has used" if event.log_key in world.keys else None,

@@ -161,6 +161,12 @@ class World:
                 found.append((member.id, key))
         return found
 
+    def stands_for(self, member: str, cosigner: str) -> list[str]:
+        """A member's cosigner key and those that it replaced by rotation: whoever trusts one of them trusts it."""
+        known = self.members.get(member)
+        line = [*known.rotated, known.cosigner] if known is not None else []
+        return [key for key in line[: line.index(cosigner) + 1] if key is not None] if cosigner in line else [cosigner]
+
     def chain(self, case: str, author: str) -> tuple[int, str | None]:
         """The `seq` and `prev` of this author's next event in this case."""
         count, digest, _ = self.chains.get(case, {}).get(author, (0, "", ""))

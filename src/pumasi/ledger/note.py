@@ -241,6 +241,7 @@ class Policy:
     witnesses: dict[str, VKey]
     groups: dict[str, tuple[int, tuple[str, ...]]]
     quorum: str | None  # None: no cosignature is needed
+    urls: dict[str, str] = field(default_factory=dict)  # where witnesses are asked, as far as the policy says
 
     @classmethod
     def parse(cls, text: str | bytes) -> Policy:
@@ -256,7 +257,8 @@ class Policy:
                 raise Invalid(*(f"line {number} of the policy: {reason}" for reason in error.reasons)) from error
         if not reader.quorum:
             raise Invalid("a policy has a line 'quorum'")
-        return cls(tuple(reader.logs), reader.witnesses, reader.groups, None if reader.quorum == "none" else reader.quorum)
+        quorum = None if reader.quorum == "none" else reader.quorum
+        return cls(tuple(reader.logs), reader.witnesses, reader.groups, quorum, reader.urls)
 
     def satisfied(self, note: str) -> list[str]:
         """Every reason why this checkpoint does not count; empty means it does."""
@@ -306,6 +308,7 @@ class _PolicyReader:
     def __init__(self) -> None:
         self.logs: list[VKey] = []
         self.witnesses: dict[str, VKey] = {}
+        self.urls: dict[str, str] = {}
         self.groups: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.grouped: set[str] = set()
         self.quorum = ""
@@ -321,9 +324,10 @@ class _PolicyReader:
                 pass
             case ["log", vkey] | ["log", vkey, _]:
                 self.logs.append(self._new_key(vkey, kind=LOG, known=self.logs))
-            case ["witness", name, vkey] | ["witness", name, vkey, _]:
+            case ["witness", name, vkey, *url] if len(url) <= 1:
                 self._new_name(name)
                 self.witnesses[name] = self._new_key(vkey, kind=COSIGNER, known=self.witnesses.values())
+                self.urls.update(zip([name], url, strict=False))
             case ["group", name, threshold, *members] if members:
                 self._new_name(name)
                 self.groups[name] = (self._threshold(threshold, len(members)), tuple(self._member(member) for member in members))

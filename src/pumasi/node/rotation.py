@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select
 
 from pumasi.kernel.envelope import Keys, b64
 from pumasi.kernel.errors import Invalid
-from pumasi.kernel.event import CONSORTIUM, Entry, KeyRotated
-from pumasi.store.db import open_db, outbox, reader
-from pumasi.store.rotation import change, finish, next_of, public_of, signing_key, write_next
+from pumasi.kernel.event import CONSORTIUM, KeyRotated
+from pumasi.store.rotation import announced, change, finish, next_of, public_of, signing_key, write_next
 from pumasi.store.site import Site
 from pumasi.store.snapshot import Snapshots
 
@@ -33,16 +31,8 @@ def settle(home: Path) -> None:
     node, cosigner = home / "keys" / "node.key", home / "keys" / "cosigner.key"
     if not (next_of(node).exists() or next_of(cosigner).exists()):
         return
-    announced = _announced(home)
+    said = announced(home / "node.db")
     if next_of(cosigner).exists():
-        finish(cosigner, announced=public_of(signing_key(next_of(cosigner))) in announced)
+        finish(cosigner, announced=public_of(signing_key(next_of(cosigner))) in said)
     if next_of(node).exists():
-        finish(node, announced=Keys.from_text(next_of(node).read_text()).public in announced)
-
-
-def _announced(home: Path) -> set[str]:
-    """Every key that this node has announced as its next, whether or not the log has it yet."""
-    with reader(open_db(home / "node.db")).connect() as db:
-        own = db.execute(select(outbox.c.data).where(outbox.c.case == CONSORTIUM, outbox.c.state != "refused")).scalars()
-        changes = [event for event in (Entry(data).event for data in own) if isinstance(event, KeyRotated)]
-    return {key for event in changes for key in (event.key, event.cosigner) if key is not None}
+        finish(node, announced=Keys.from_text(next_of(node).read_text()).public in said)

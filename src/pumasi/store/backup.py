@@ -60,17 +60,17 @@ class Plan:
     databases: tuple[str, ...]
     files: tuple[str, ...]
     folders: tuple[str, ...]
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # ".next": while a change of keys is under way
     empty: tuple[str, ...]  # folders that a restored party finds empty
 
 
 HUB = Plan(
-    "hub", ("hub.db", "mailbox.db"), ("hub.toml", "hub.crt", "policy.txt"), (),
-    ("keys/coordinator.key", "keys/log.key", "keys/tls.key"), ("keys", "shares"),
+    "hub", ("hub.db", "mailbox.db"), ("hub.toml", "hub.crt", "policy.txt", "handover.json"), (),
+    ("keys/coordinator.key", "keys/log.key", "keys/tls.key", "keys/coordinator.key.next", "keys/log.key.next"), ("keys", "shares"),
 )  # fmt: skip
 NODE = Plan(
     "node", ("node.db",), ("node.toml", "hub.crt"), ("evidence",),
-    ("keys/node.key", "keys/cosigner.key"), ("keys", "keys/permits", "workspaces"),
+    ("keys/node.key", "keys/cosigner.key", "keys/node.key.next", "keys/cosigner.key.next"), ("keys", "keys/permits", "workspaces"),
 )  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def _pack(work: Path, manifest: Manifest) -> None:
 
 
 def _seal_keys(home: Path, plan: Plan, name: str, passphrase: str) -> bytes:
-    values = {path: b64((home / path).read_bytes()) for path in plan.keys}
+    values = {path: b64((home / path).read_bytes()) for path in plan.keys if not path.endswith(".next") or (home / path).is_file()}
     salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
     sealed = AESGCM(_derived(passphrase, salt)).encrypt(nonce, canonical(values), _context(plan, name))
     return canonical({"kdf": {"name": "scrypt", "salt": b64(salt), **_SCRYPT}, "nonce": b64(nonce), "data": b64(sealed)})
@@ -334,7 +334,7 @@ def _restore_keys(stage: Path, plan: Plan, manifest: Manifest, passphrase: str |
 
 def missing_keys(home: Path, plan: Plan) -> list[str]:
     """Which key files a restored party still needs before it can serve."""
-    return [path for path in plan.keys if not (home / path).is_file()]
+    return [path for path in plan.keys if not path.endswith(".next") and not (home / path).is_file()]
 
 
 # --- small things ---

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
 
 from pumasi.kernel.envelope import Keys, b64, possession, unb64
+from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.store.custody import sync_folder
+from pumasi.store.db import open_db, outbox, reader
 
 
 def next_of(path: Path) -> Path:
@@ -50,6 +53,15 @@ def change(author: str, present: Keys, new: Keys, cosigner: Ed25519PrivateKey | 
     public = public_of(cosigner) if cosigner else None
     fields: dict[str, Any] = {"key": new.public, "box": new.box_public, "cosigner": public}
     return fields | {"proof": possession({"author": author, **fields, "replaces": present.public}, new)}
+
+
+def announced(database: Path) -> set[str]:
+    """Every key that a party has announced as its next, or as its log's, whether or not the log has it yet."""
+    with reader(open_db(database)).connect() as db:
+        own = db.execute(select(outbox.c.data).where(outbox.c.case == CONSORTIUM, outbox.c.state != "refused")).scalars()
+        events: list[Any] = [event for event in (Entry(data).event for data in own) if event.type in ("KeyRotated", "LogKeyRotated")]
+    keys = [getattr(event, name, None) for event in events for name in ("key", "cosigner", "log_key")]
+    return {key for key in keys if key is not None}
 
 
 def signing_key(path: Path) -> Ed25519PrivateKey:

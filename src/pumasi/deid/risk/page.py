@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -12,10 +12,8 @@ from markupsafe import Markup
 from pumasi.deid.risk import pictures
 from pumasi.deid.risk.assess import Assessment
 from pumasi.deid.risk.effects import Effect
+from pumasi.deid.risk.examination import Examination
 from pumasi.deid.risk.measures import THRESHOLDS, above
-
-if TYPE_CHECKING:
-    from pumasi.deid.risk.report import Examination
 
 MOST_PATTERNS = 12
 

@@ -15,13 +15,13 @@ from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
 from pumasi.kernel.job import Job
 from pumasi.kernel.permit import Permit
 from pumasi.kernel.world import JobCase
-from pumasi.node import permits
+from pumasi.node import permits, remembered
 from pumasi.node.airlock.held import HeldOutput, held, hold
 from pumasi.node.app import Node
-from pumasi.node.jobs import questions, remembered, sandbox
-from pumasi.node.jobs.remembered import Earlier
+from pumasi.node.jobs import questions, sandbox
 from pumasi.node.jobs.rounds import Failed, Party, Run
 from pumasi.node.outgoing import SealedShare
+from pumasi.node.remembered import Earlier
 from pumasi.node.workspace.keeper import Keeper
 from pumasi.store.code import analysis_digest
 
@@ -102,11 +102,12 @@ class JobDesk:
                 remembered=remembered.before(self._node.site, document),
                 hospitals_at_least=permit.hospitals_at_least,
             )
+            sealed = None
             try:
                 sealed = run.run()
-            except BaseException:
-                remembered.keep(self._node.site, document, run.opened)
-                raise
+            finally:  # whatever stops it: what it had opened was seen here
+                if sealed is None:
+                    remembered.keep(self._node.site, document, run.opened)
         hold(
             self._node.site,
             HeldOutput(case, id, sorted(document.permits), sealed.data, sealed.release_share, sealed.findings, sealed.known),

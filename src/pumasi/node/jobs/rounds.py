@@ -32,7 +32,7 @@ from pumasi.kernel.permit import columns_of
 from pumasi.kernel.seal import derive, release_key, seal, unseal
 from pumasi.kernel.study import AgreedTable, level_value
 from pumasi.node.jobs.questions import complete
-from pumasi.node.jobs.remembered import Earlier
+from pumasi.node.remembered import Earlier
 
 MOST_ROUNDS = 200
 INTERNAL = ("implied_counts", "repeated_people", "said")  # of a result: what only the checks need

@@ -16,9 +16,8 @@ from pumasi.kernel.permit import Permit
 from pumasi.kernel.seal import unseal_from
 from pumasi.kernel.study import AgreedColumn, AgreedTable
 from pumasi.kernel.world import Case, PermitCase
-from pumasi.node import permits
+from pumasi.node import permits, remembered
 from pumasi.node.app import Node
-from pumasi.node.jobs import remembered
 from pumasi.node.workspace import vault
 from pumasi.node.workspace.extract import extract
 from pumasi.store.custody import workspace_key
