@@ -1,0 +1,44 @@
+"""What one organisation was answered counts in its next project, when the first is long closed and its workspaces destroyed."""
+
+from __future__ import annotations
+
+from tests.story import studies
+from tests.story.harness import Kept
+
+STUDY = """\
+title = "{title}"
+purpose = "statistics"
+smallest_cell = 10
+[tables.patients]
+person = "patient_no"
+[tables.patients.columns]
+age = {{ is = "quasi" }}
+aspirin = {{ is = "plain" }}
+
+[[analysis]]
+name = "{title}"
+kind = "{kind}"
+table = "patients"
+columns = ["aspirin"]
+{where}
+"""
+
+
+def ask(kept: Kept, title: str, where: str = "", kind: str = "describe") -> list[str]:
+    """The reasons why it was refused."""
+    condition = f'where = "{where}"' if where else ""
+    run = kept.study(STUDY.format(title=title, where=condition, kind=kind), title)
+    assert run.end() in (0, 3), run.said
+    return [reason for refusal in run.outcome()["refusals"] for reason in refusal["reasons"]]
+
+
+def test_a_second_project_may_not_leave_out_a_few(kept: Kept) -> None:
+    ages = studies.pooled(kept.folder / "data").age.dropna().sort_values()
+    oldest = ages.iloc[-4]  # three people are older, or a few more of the same age
+    assert 0 < (ages > oldest).sum() < 10
+    assert ask(kept, "everybody") == []
+    (reason,) = ask(kept, "all-but-a-few", f"age <= {oldest} or age is null")
+    assert "'everybody'" in reason and not any(letter.isdigit() for letter in reason)
+    assert ask(kept, "clearly-fewer", "age > 70") == []
+    traces = [note for name in kept.nodes for note in kept.home(name).rglob("*.compared*")]
+    assert traces == []
