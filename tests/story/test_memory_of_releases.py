@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.story import studies
 from tests.story.harness import Kept
 
@@ -37,8 +39,9 @@ def test_a_second_project_may_not_leave_out_a_few(kept: Kept) -> None:
     age = ages.iloc[3]
     assert 0 < (ages < age).sum() < 10  # so few are younger
     assert ask(kept, "everybody") == []
-    (reason,) = ask(kept, "all-but-a-few", f"age >= {age} or age is null")
-    assert "'everybody'" in reason and not any(letter.isdigit() for letter in reason)
+    reasons = ask(kept, "all-but-a-few", f"age >= {age} or age is null")
+    assert any("('everybody')" in reason for reason in reasons)  # and what the demo's own study had asked before it
+    assert not any(letter.isdigit() for reason in reasons for letter in re.sub(r"\('.*?'\)", "", reason))
     assert ask(kept, "clearly-fewer", "age > 70") == []
     traces = [note for name in kept.nodes for note in kept.home(name).rglob("*.compared*")]
     assert traces == []
