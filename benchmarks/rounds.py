@@ -2,7 +2,7 @@
 
 Less is better. sklearn's breast cancer data, 569 people, 30 columns, logistic regression. The peers average five gradient steps a round,
 in environments of their own in a temporary folder; each side runs alone. Ours sums score and information of every round over real nodes
-with HTTPS, signatures, receipts, masks and sandboxes, in a model whose ridge is chosen by cross-validation (its time a round, times twenty),
+with HTTPS, signatures, receipts, masks and sandboxes, in a model with a ridge chosen by cross-validation (its time a round, times twenty),
 and fits the exact model. The last row is the node's own `Run` at 70 hospitals of a million people together, in one process.
 """
 
