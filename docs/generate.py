@@ -144,7 +144,7 @@ def http_page() -> str:
         [
             "# The hub's HTTP interface · 허브 인터페이스\n",
             NOTE.format(source="`src/pumasi/hub/app.py`"),
-            "HTTPS with one certificate, `hub.crt`, which every party pins. Nodes and people dial in; the hub dials nobody.\n",
+            "HTTPS with one certificate, `hub.crt`, which every party pins. Nodes and people dial in; the hub dials only witnesses that its policy names.\n",
             "A signed request carries the header `Pumasi-Request`: base64 of a signed statement of author, the hub (SHA-256 of its TLS "
             "certificate), method, path and query, SHA-256 of the body, the time, which may be at most five minutes off, and a number "
             "that was never used before (`src/pumasi/kernel/request.py`): it counts for this hub, once. An event carries "
