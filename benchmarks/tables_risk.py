@@ -149,6 +149,7 @@ def _resampled(path: Path) -> None:
     with duckdb.connect() as made:
         made.execute(f"CREATE TABLE a AS SELECT row_number() OVER () - 1 AS i, * FROM read_csv('{ADULT}', delim = ';', all_varchar = true)")
         made.execute(
-            f"COPY (SELECT a.* EXCLUDE (i) REPLACE (CAST(CAST(age AS INT) + CAST(hash(range, 1) % 7 AS INT) - 3 AS VARCHAR) AS age) "
-            f"FROM range({ROWS}) AS r JOIN a ON a.i = hash(range) % (SELECT count(*) FROM a)) TO '{path}' (FORMAT parquet)"
+            f"COPY (SELECT a.* EXCLUDE (i) REPLACE (CAST(CAST(age AS INT) + r.blur - 3 AS VARCHAR) AS age) "
+            f"FROM (SELECT CAST(hash(range) % 30162 AS BIGINT) AS i, CAST(hash(range, 1) % 7 AS INT) AS blur FROM range({ROWS})) AS r "
+            f"JOIN a USING (i)) TO '{path}' (FORMAT parquet)"
         )

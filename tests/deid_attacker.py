@@ -17,72 +17,10 @@ from urllib.parse import quote
 Disguise = Callable[[str, random.Random], str]
 
 SURNAMES = "김이박최정강조윤장임한오서신권황안송전홍유고문양손배백허남심노하곽성차주우구민류나진지엄채원천방공현"
-GIVEN = [
-    *("민준 서연 하윤 도윤 지우 예준 시우 주원 서준 지호 하준 은우 수아 지안 서현 다은 채원 지유 소율 예은 유진 현우 건우 우진 선우 연우"),
-]
-GIVEN = "".join(GIVEN).split()
-OLDER = [
-    "영수",
-    "영희",
-    "순자",
-    "정숙",
-    "말순",
-    "춘자",
-    "미경",
-    "은주",
-    "성호",
-    "정훈",
-    "상철",
-    "동현",
-    "경숙",
-    "명자",
-    "병철",
-    "용식",
-    "기태",
-    "종인",
-    "혜진",
-    "미숙",
-    "광수",
-    "재석",
-    "옥희",
-    "복순",
-]
-ENGLISH = [
-    "James",
-    "Mary",
-    "Robert",
-    "Patricia",
-    "Michael",
-    "Jennifer",
-    "William",
-    "Linda",
-    "David",
-    "Elizabeth",
-    "Richard",
-    "Barbara",
-    "Thomas",
-    "Susan",
-    "Daniel",
-    "Karen",
-]
-FAMILY = [
-    "Smith",
-    "Johnson",
-    "Williams",
-    "Jones",
-    "Garcia",
-    "Miller",
-    "Davis",
-    "Rodriguez",
-    "Martinez",
-    "Hernandez",
-    "Lopez",
-    "Anderson",
-    "Thompson",
-    "Moore",
-    "Nelson",
-    "Mitchell",
-]
+GIVEN = ["민준", "서연", "하윤", "도윤", "지우", "예준", "시우", "주원", "서준", "지호", "하준", "은우", "수아", "지안", "서현", "다은"]
+OLDER = ["영수", "영희", "순자", "정숙", "말순", "춘자", "미경", "은주", "성호", "정훈", "상철", "동현", "경숙", "명자", "병철", "용식"]
+ENGLISH = ["James", "Mary", "Robert", "Patricia", "Michael", "Jennifer", "William", "Linda", "David", "Elizabeth", "Richard", "Karen"]
+FAMILY = ["Smith", "Johnson", "Williams", "Jones", "Garcia", "Miller", "Davis", "Rodriguez", "Martinez", "Lopez", "Thompson", "Moore"]
 ROMAN = ["Kim Minsu", "Lee Ji-won", "PARK SEO JUN", "Choi Young-hee", "Jung Ho Seok", "Hong Gil-dong", "Soo-jin Kang", "Yoon Seoyeon"]
 DISTRICTS = [
     "서울특별시 강남구",

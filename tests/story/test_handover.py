@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -14,6 +15,9 @@ from pumasi.client import studyfile
 from pumasi.client.home import Home
 from pumasi.kernel.event import Entry
 from pumasi.ledger.handover import Handover
+from pumasi.ledger.note import Policy, parse_checkpoint
+from pumasi.ledger.proof import TlogProof, verify_tlog_proof
+from pumasi.ledger.tree import leaf_hash
 from tests.story import harness, studies
 from tests.story.harness import Kept
 
@@ -31,6 +35,25 @@ def ran(kept: Kept, *arguments: str | Path, code: int = 0) -> str:
     done = kept.command(*map(str, arguments))
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def test_one_of_four_that_is_away_keeps_no_head_from_being_final(four: Kept) -> None:
+    *others, away = four.nodes
+    four.end(away)
+    size = len(four.entries("hub"))
+    ran(four, "node", "describe", "--home", four.home(others[0]))
+    file = four.folder / "away.tlog-proof"
+
+    def is_final() -> bool:
+        return four.command("ledger", "prove", str(size), "--home", str(four.researcher), "--out", str(file)).returncode == 0
+
+    harness.wait_until(is_final, 30, "no final head covers what was said while a hospital is away")
+    policy = Policy.parse(Path(four.system["policy"]).read_bytes())
+    verify_tlog_proof(file.read_text(encoding="utf-8"), leaf_hash=leaf_hash(four.entries("hub")[size]), policy=policy)
+    names = [line.name for line in parse_checkpoint(TlogProof.parse(file.read_text(encoding="utf-8")).checkpoint).lines]
+    assert len(names) == 1 + 3 and not any(name.endswith(quote(away, safe="")) for name in names)
+    four.begin(away)
+    harness.wait_until(lambda: four.entries(away) == four.entries("hub"), 20, "who was away does not catch up")
 
 
 def test_a_killed_hub_is_taken_over_and_the_study_goes_on(four: Kept, researcher: Home) -> None:

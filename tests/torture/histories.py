@@ -30,7 +30,7 @@ class Stream(Casebook):
         entry = self.entry(kind, author, **fields)
         event = entry.event
         count, _ = self.world.chain(event.case, event.author)
-        self.world.chains[(event.case, event.author)] = (count + 1, entry.digest, event.at)
+        self.world.chains.setdefault(event.case, {})[event.author] = (count + 1, entry.digest, event.at)
         EFFECTS[event.type](self.world, event)
         if event.case == CONSORTIUM:
             self.world.consortium_events += 1

@@ -253,6 +253,7 @@ def test_a_table_beside_its_population() -> None:
         ({"quasi": ["a"], "sensitive": ["a"]}, "'a' is both quasi and sensitive"),
         ({"quasi": ["a"], "population": 1}, "the table has more rows than that"),
         ({"quasi": ["a"], "population": -3}, "a population is a number of people"),
+        ({"quasi": ["a"], "population": 10**23}, "a population is a number of people"),
         ({"quasi": ["a"], "distances": {"b": Distance("equal")}}, "'b', which is no sensitive column"),
         ({"quasi": ["a"], "sensitive": ["b"], "distances": {"b": Distance("ordered")}}, "'b' holds text, which has no order"),
         ({"quasi": ["a"], "sensitive": ["b"], "distances": {"b": Distance("hierarchical", (("x", "*"),))}}, "no row for some values"),

@@ -207,7 +207,7 @@ def test_the_counts_are_the_entries_of_the_log() -> None:
     story, count = k.done(), len(k.MEMBERS)
     people = len(k.STAFF) * 3 + 3
     assert story.world.consortium_events == 1 + 2 * count + people + 3 + 1
-    assert story.world.cases[k.CASE].events == sum(n for (case, _), (n, _, _) in story.world.chains.items() if case == k.CASE)
+    assert story.world.cases[k.CASE].events == sum(n for n, _, _ in story.world.chains[k.CASE].values())
 
 
 def test_all_reasons_come_at_once() -> None:

@@ -63,7 +63,7 @@ def test_nobody_dates_an_event_before_their_last_one() -> None:
 
 def test_two_events_may_share_an_instant() -> None:
     story = k.in_force()
-    last = story.world.chains[(k.CASE, HERE)][2]
+    last = story.world.chains[k.CASE][HERE][2]
     assert story.refusals(HERE, ev.WorkspaceOpened, manifest=k.MANIFEST, at=last) == []
 
 

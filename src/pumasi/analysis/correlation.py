@@ -1,10 +1,6 @@
 """Pearson's correlation of every pair of number columns, each over the people who have both values.
 
-1. count    people and rows of each pair
-2. mean     of both columns over those rows
-3. spread   squares and products about these means, and rows above each
-4. judge    what each hospital sees in its own rows (robust.py)
-
+Steps: count people and rows; mean of both columns; squares and products about these means; what each hospital sees in its rows (robust.py).
 A pair is left out where fewer than the smallest cell have both, where one column takes only two values (a count in disguise), where one
 person makes up most of a sum, and where one column follows from the other exactly.
 """

@@ -1,12 +1,8 @@
 """How the values of number columns lie, found by sums alone: brackets of at least the smallest cell of people (cuts.py), round after round.
 
-1. count    people and rows with a value, whether values are whole numbers
-2. mean     so that 3 is about it
-3. spread   squares about the mean: within their root all values lie, so nobody looks for the least or the greatest
-4. cut      halves, until no bracket that is wanted can be cut; the nodes see counts of halves on the way, the reader does not
-5. trim     brackets drawn nearer to what they hold
-
-Between two hospitals each would see the other's counts of ever smaller brackets, so a search needs one hospital, or three and more.
+Steps: count people and rows; mean; squares about it (within their root all values lie, so nobody looks for the least or the greatest);
+cut halves until no bracket that is wanted can be cut; trim brackets to what they hold. The nodes see counts of halves on the way, the
+reader does not. Between two hospitals each would see the other's, so a search needs one hospital, or three and more.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from pumasi.deid.case import DROP, Case, Proposal
 
 Judge = Callable[[Case], Proposal | None]
 JUDGES: tuple[Judge, ...] = (
-    *(facts.empty, identities.identifiers, identities.called),
+    *(facts.empty, identities.identifiers, facts.constant, identities.called),
     *(facts.dates, facts.ages, facts.years, facts.some_dates),
     *(identities.ids, facts.sexes, facts.postcodes, facts.regions, facts.diagnoses, facts.codes),
-    *(identities.names, facts.constant, facts.switches, facts.notes, identities.keys, facts.numbers, facts.categories),
+    *(identities.names, facts.switches, facts.notes, identities.keys, facts.numbers, facts.categories),
 )
 
 

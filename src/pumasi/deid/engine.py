@@ -31,7 +31,10 @@ def connection(*, memory_mb: int | None = None, spill: Path | None = None) -> It
 
 
 def connect(*, memory_mb: int | None = None, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection that the caller closes; without `spill` it writes nothing to the disk and fails when memory does not suffice."""
+    """A connection that the caller closes; without `spill` it writes nothing to the disk and fails when memory does not suffice.
+
+    Spilt data is encrypted under a key that DuckDB forgets, which needs OpenSSL from the package duckdb-extension-httpfs.
+    """
     opened = duckdb.connect(
         ":memory:",
         config={
@@ -43,6 +46,7 @@ def connect(*, memory_mb: int | None = None, spill: Path | None = None) -> duckd
     )
     opened.execute("SET enable_progress_bar = false")
     if spill:
+        load(opened, "httpfs")
         opened.execute("SET temp_file_encryption = true")
     if memory_mb is not None:
         opened.execute(f"SET memory_limit = '{memory_mb:d}MiB'")

@@ -222,7 +222,7 @@ def numbers(case: Case) -> Proposal | None:
             "신체 계측값입니다. 특이값을 한계값으로 바꿉니다",
             "body measures; extremes become the limit",
         )
-    if case.role in ("occupation", "nationality", "social", "diagnosis", "drug", "age group", "region") or (
+    if case.role in ("code", "occupation", "nationality", "social", "diagnosis", "drug", "age group", "region") or (
         column.distinct <= 50 and column.rare
     ):
         return case.says(RARE, 0.75, "코드 값입니다. 드문 값을 숨깁니다", "codes; those of few people are hidden", confirm=True)

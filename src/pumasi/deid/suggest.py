@@ -134,6 +134,8 @@ def _quoted(text: str) -> str:
 
 def write(suggestions: list[Suggestion], out: Path) -> None:
     """The rule file at `out`, whole or not at all; read back first, so that what is written is what `deid table` accepts."""
+    if not out.parent.is_dir():
+        raise Invalid(f"{out}: there is no folder {out.parent}; make it first")
     temporary = out.with_name(f".{out.name}.new")
     try:
         temporary.write_text(toml(suggestions, out.name), encoding="utf-8")

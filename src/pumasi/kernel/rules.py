@@ -46,7 +46,7 @@ def apply(world: World, entry: Entry) -> None:
         raise Refused(*reasons)
     event = entry.event
     count, _ = world.chain(event.case, event.author)
-    world.chains[(event.case, event.author)] = (count + 1, entry.digest, event.at)
+    world.chains.setdefault(event.case, {})[event.author] = (count + 1, entry.digest, event.at)
     EFFECTS[event.type](world, event)
     world.entries += 1
     if event.case == CONSORTIUM:
@@ -113,7 +113,7 @@ def _chain_refusals(world: World, entry: Entry) -> list[str]:
         reasons.append(
             f"{event.type} does not follow the last event of '{event.author}' in this case: one was left out, repeated or reordered"
         )
-    last = world.chains.get((event.case, event.author))
+    last = world.chains.get(event.case, {}).get(event.author)
     if last is not None and event.at < last[2]:
         reasons.append(f"{event.type} is dated before the author's last event")
     return reasons

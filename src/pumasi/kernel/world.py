@@ -138,7 +138,7 @@ class World:
     cases: dict[str, Case] = field(default_factory=dict)
     retired: set[str] = field(default_factory=set)  # closed cases of which only the id is still known here
     jobs: dict[str, str] = field(default_factory=dict)  # every job there ever was -> its case
-    chains: dict[tuple[str, str], tuple[int, str, str]] = field(default_factory=dict)  # (case, author) -> events, last digest, last instant
+    chains: dict[str, dict[str, tuple[int, str, str]]] = field(default_factory=dict)  # case -> author -> events, last digest, last instant
     consortium_events: int = 0
     entries: int = 0
     keys: set[str] = field(default_factory=set)  # every key that ever signed something: one key is one party
@@ -169,7 +169,7 @@ class World:
 
     def chain(self, case: str, author: str) -> tuple[int, str | None]:
         """The `seq` and `prev` of this author's next event in this case."""
-        count, digest, _ = self.chains.get((case, author), (0, "", ""))
+        count, digest, _ = self.chains.get(case, {}).get(author, (0, "", ""))
         return count, digest or None
 
     def is_closed(self, case: str) -> bool:
@@ -179,8 +179,7 @@ class World:
         """Forget a closed case but for its id and those of its jobs: nothing can follow, so no rule asks for more. The caller keeps it."""
         case = self.cases[id]
         assert case.state == "closed"  # of an open one the rules need everything
-        for key in [key for key in self.chains if key[0] == id]:
-            del self.chains[key]
+        del self.chains[id]
         self.retired.add(id)
         return self.cases.pop(id)
 

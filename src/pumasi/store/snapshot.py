@@ -36,7 +36,7 @@ FORMAT = "pumasi snapshot v1"
 
 @dataclass
 class _Kept:
-    """A `World` as JSON can hold it: the pairs that key its chains become rows."""
+    """What is kept of a `World`; the rest follows from it."""
 
     founded: LogFounded | None
     coordinator: str
@@ -47,7 +47,7 @@ class _Kept:
     cases: dict[str, Case]
     retired: set[str]
     jobs: dict[str, str]
-    chains: list[tuple[str, str, int, str, str]]
+    chains: dict[str, dict[str, tuple[int, str, str]]]
     consortium_events: int
     entries: int
     keys: set[str]
@@ -67,8 +67,7 @@ def read_case(data: bytes) -> Case:
 
 def write_world(world: World) -> bytes:
     values = {field.name: getattr(world, field.name) for field in fields(world) if field.init}
-    rows = [(case, author, *last) for (case, author), last in world.chains.items()]
-    return _kept.dump_json(_Kept(**(values | {"chains": rows})))
+    return _kept.dump_json(_Kept(**values))
 
 
 def read_world(data: bytes) -> World:
@@ -78,8 +77,7 @@ def read_world(data: bytes) -> World:
     except ValidationError as error:
         raise Tampered(f"the kept state does not have the form that this version reads ({error.error_count()} mismatches)") from error
     values = {field.name: getattr(kept, field.name) for field in fields(kept)}
-    chains = {(case, author): (count, digest, at) for case, author, count, digest, at in kept.chains}
-    return World(**(values | {"chains": chains}))
+    return World(**values)
 
 
 @cache

@@ -19,6 +19,7 @@ from pumasi.deid.anonymize.models import Model
 from pumasi.deid.anonymize.search import Best, Search, Watch
 
 LARGEST = 500_000  # nodes that are searched wholly; about 100 bytes each
+_AXES = 60  # columns of a lattice that numpy can hold
 _LIMIT = 60.0  # seconds
 _TURN = 0.25  # seconds of climbing between two descents
 
@@ -42,7 +43,7 @@ def best(
     floor: Node = (0,) * len(heights)
     if math.prod(heights) > largest:
         floor = _floor(grouping, model, tops)
-    if math.prod(top - low + 1 for top, low in zip(tops, floor, strict=True)) <= largest:
+    if math.prod(top - low + 1 for top, low in zip(tops, floor, strict=True)) <= largest and len(tops) <= _AXES:
         deadline = started + time_limit if time_limit else None
         return Search(grouping, model, metric, tops, floor=floor, deadline=deadline).run(watch)
     return _Climb(grouping, model, metric, tops, floor).run(started + (time_limit or _LIMIT), watch)
@@ -133,7 +134,7 @@ class _Climb:
     def _least(self, node: Node) -> float:
         """What a node and all above it lose at least."""
         if isinstance(self._metric, PerColumn):
-            return float(self._metric.aggregate([base[level] for base, level in zip(self._metric.base, node, strict=True)]))
+            return self._metric.least(node)
         return self._metric.whole(self._grouping.classes(node))
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from pumasi.deid.hierarchy import Floats, Hierarchy, Ints
 
 Node = tuple[int, ...]
 Bools = NDArray[np.bool_]
-_REMEMBERED = 20_000_000  # entries of half groupings kept, 8 bytes each
+_REMEMBERED = 5_000_000  # entries of groupings that a part keeps, 8 bytes each
 _DENSE = 4  # slots per combination up to which classes are counted without sorting
 
 
@@ -47,7 +48,7 @@ class Combinations:
     sensitive: tuple[Sensitive, ...] = ()
     populations: tuple[Floats, ...] = ()
 
-    @property
+    @cached_property
     def records(self) -> int:
         return int(self.counts.sum())
 
@@ -76,59 +77,93 @@ def sums(places: Ints, weights: Floats, size: int) -> Floats:
 
 
 class Grouping:
-    """Classes of any node, fast: the columns are split in two halves whose groupings are remembered, so a node costs two look-ups."""
+    """Classes of any node, fast: the columns are halved again and again, and every part remembers its groupings.
+
+    A node that differs from earlier ones in one column costs one new grouping in each part that holds the column.
+    """
 
     def __init__(self, combinations: Combinations) -> None:
         self._counts = combinations.counts
-        self._halves = [_Half(combinations, columns) for columns in _split(combinations.codes)]
+        self._parts = [_part(combinations, half) for half in _split(combinations.codes, range(len(combinations.codes)))]
 
     def classes(self, node: Node) -> Classes:
-        (left, rows), (right, columns) = (half.groups(node) for half in self._halves)
-        of = left * columns + right if columns > 1 else left
-        slots = rows * columns
+        of, slots = np.zeros(len(self._counts), dtype=np.int64), 1
+        for part in self._parts:
+            groups, size = part.groups(node)
+            of, slots = of * size + groups[part.of], slots * size
         if slots > _DENSE * max(len(of), 1 << 14):
             found, of = np.unique(of, return_inverse=True)
             slots = len(found)
         return Classes(node, of, slots, sums(of, self._counts, slots))
 
 
-class _Half:
-    def __init__(self, combinations: Combinations, columns: Sequence[int]) -> None:
-        self._columns = columns
-        self._of, distinct = numbered([combinations.codes[column] for column in columns])
-        self._codes = [combinations.codes[column][distinct] for column in columns]
-        self._hierarchies = [combinations.hierarchies[column] for column in columns]
+class _Part:
+    """Some columns: `of` numbers the values of every combination in them, `groups` those numbers at a node."""
+
+    def __init__(self, columns: Sequence[int], of: Ints) -> None:
+        self._columns, self.of = columns, of
         self._known: dict[Node, tuple[Ints, int]] = {}
 
     def groups(self, node: Node) -> tuple[Ints, int]:
-        """The group of every combination, and how many groups there are."""
+        """The group of every number, and how many groups there are."""
         levels = tuple(node[column] for column in self._columns)
         found = self._known.get(levels)
         if found is None:
-            if len(self._known) * len(self._codes[0]) > _REMEMBERED:
+            of, distinct = numbered(self._lifted(node))
+            if (len(self._known) + 1) * len(of) > _REMEMBERED:
                 self._known.clear()
-            lifted = [tree.codes[level][codes] for tree, level, codes in zip(self._hierarchies, levels, self._codes, strict=True)]
-            of, distinct = numbered(lifted)
             found = self._known[levels] = of, len(distinct)
-        return found[0][self._of], found[1]
+        return found
+
+    def _lifted(self, node: Node) -> list[Ints]:
+        raise NotImplementedError
+
+
+class _Column(_Part):
+    def __init__(self, combinations: Combinations, column: int) -> None:
+        of, first = numbered([combinations.codes[column]])
+        super().__init__([column], of)
+        self._tree, self._values = combinations.hierarchies[column], combinations.codes[column][first]
+
+    def _lifted(self, node: Node) -> list[Ints]:
+        return [self._tree.codes[node[self._columns[0]]][self._values]]
+
+
+class _Halves(_Part):
+    def __init__(self, columns: Sequence[int], halves: Sequence[_Part]) -> None:
+        of, first = numbered([half.of for half in halves])
+        super().__init__(columns, of)
+        self._halves = [(half, half.of[first]) for half in halves]
+
+    def _lifted(self, node: Node) -> list[Ints]:
+        return [half.groups(node)[0][of] for half, of in self._halves]
+
+
+def _part(combinations: Combinations, columns: Sequence[int]) -> _Part:
+    if len(columns) == 1:
+        return _Column(combinations, columns[0])
+    return _Halves(columns, [_part(combinations, half) for half in _split(combinations.codes, columns)])
 
 
 def numbered(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
     """Numbers for the distinct rows of these columns, and a row of each."""
     of = columns[0]
-    for column in columns[1:]:
-        of = np.unique(of * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1]
-    _, first, of = np.unique(of, return_index=True, return_inverse=True)
-    return of, first
+    for place, column in enumerate(columns[1:]):
+        small = np.unique(of, return_inverse=True)[1] if place else of  # so that no product leaves 64 bits
+        of = small * (int(column.max(initial=0)) + 1) + column
+    found, of = np.unique(of, return_inverse=True)
+    row = np.empty(len(found), dtype=np.int64)
+    row[of] = np.arange(len(of))
+    return of, row
 
 
-def _split(codes: Sequence[Ints]) -> list[list[int]]:
-    """Two halves of the columns with about as many combinations each; a single column stands beside an empty grouping."""
-    sizes = sorted(((len(np.unique(column)), place) for place, column in enumerate(codes)), reverse=True)
+def _split(codes: Sequence[Ints], columns: Sequence[int]) -> list[list[int]]:
+    """Two halves of the columns with about as many combinations each; one column is one half."""
+    sizes = sorted(((len(np.unique(codes[column])), column) for column in columns), reverse=True)
     halves: list[list[int]] = [[], []]
     weights = [0.0, 0.0]
-    for size, place in sizes:
+    for size, column in sizes:
         lighter = int(weights[1] < weights[0])
-        halves[lighter].append(place)
-        weights[lighter] += math.log(size)
-    return [sorted(half) or [0] for half in halves]
+        halves[lighter].append(column)
+        weights[lighter] += math.log(size) + 1e-9  # columns of one value are shared out too
+    return [sorted(half) for half in halves if half]

@@ -6,17 +6,17 @@ generalisation against suppression: 0 makes suppression free, 1 generalisation, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from pumasi.deid.anonymize.lattice import Bools, Classes, Combinations, numbered, sums
+from pumasi.deid.anonymize.lattice import Bools, Classes, Combinations, Node, numbered, sums
 from pumasi.deid.hierarchy import Floats, Ints
 
 _DIGITS = 1e10  # published values are cut after ten decimals
-_SLACK = 1 - 1e-9  # keeps a bound below the value that it bounds, whatever is rounded
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,23 @@ class PerColumn:
             np.array([self._generalised(column, level) for level in range(tree.levels)])
             for column, tree in enumerate(combinations.hierarchies)
         ]
+        self._terms = [self._term(column, base).tolist() for column, base in enumerate(self.base)]
+
+    def least(self, node: Node) -> float:
+        """What a node loses before suppression, and every more general one at least."""
+        return float(self._joined([terms[level] for terms, level in zip(self._terms, node, strict=True)]))
 
     def value(self, classes: Classes, fails: Bools) -> float:
-        extra = self.extra(classes, np.where(fails, classes.counts, 0.0)) if self.counts_suppression else np.zeros(len(self.base))
-        return float(self.aggregate([self.base[column][level] + extra[column] for column, level in enumerate(classes.node)]))
+        if not self.counts_suppression:
+            return self.least(classes.node)
+        return self.with_extra(classes.node, self.extra(classes, np.where(fails, classes.counts, 0.0)))
+
+    def with_extra(self, node: Node, extra: Floats) -> float:
+        """What a node loses with what suppression adds per column."""
+        return float(self.aggregate([self.base[column][level] + extra[column] for column, level in enumerate(node)]))
 
     def whole(self, classes: Classes) -> float:
-        return float(self.aggregate([self.base[column][level] for column, level in enumerate(classes.node)]))
+        return self.least(classes.node)
 
     def local(self, classes: Classes, levels: Sequence[Ints]) -> float:
         parts = [np.asarray(self._local(column, mine)) for column, mine in enumerate(levels)]
@@ -80,19 +90,20 @@ class PerColumn:
         codes = self.combinations.codes
         return np.array([self._suppressed(column, level, codes[column][mine], weight[mine]) for column, level in enumerate(classes.node)])
 
-    def owed(self, classes: Classes, owed: Floats) -> Floats:
-        """Per column, what suppression adds at least at this and all more specific nodes, which suppress as much of each slot."""
-        return self.extra(classes, owed) * _SLACK
+    def countable(self, classes: Classes, owed: Floats) -> Floats:
+        """What of the records owed bounds the loss of more specific nodes from below."""
+        return owed
 
     def aggregate(self, parts: Sequence[Floats]) -> Floats:
-        """The sum over columns, weighted; an array of parts gives an array."""
-        result: Floats = np.zeros(())
-        for weight, part in zip(self.weights, parts, strict=True):
-            result = result + weight * self._final(part)
-        return result
+        """All columns as one number; arrays of parts give an array."""
+        return np.asarray(self._joined([self._term(column, part) for column, part in enumerate(parts)]))
 
-    def _final(self, part: Floats) -> Floats:
-        return np.floor(part * _DIGITS) / _DIGITS
+    def _term(self, column: int, part: Floats) -> Floats:
+        return np.asarray(self.weights[column] * _cut(part))
+
+    def _joined(self, terms: Sequence[Any]) -> Any:
+        """From the terms of all columns, numbers or arrays alike."""
+        return sum(terms)
 
     def _generalised(self, column: int, level: int) -> float:
         raise NotImplementedError
@@ -117,18 +128,17 @@ class Loss(PerColumn):
     def __init__(self, combinations: Combinations, weights: Sequence[float], *, factors: Factors, monotonic: bool) -> None:
         self._factors = factors
         self._shares = [[tree.shares(level) for level in range(tree.levels)] for tree in combinations.hierarchies]
-        super().__init__(combinations, weights, counts_suppression=not monotonic)
         least = [factors.generalised / len(tree.values) for tree in combinations.hierarchies]
         self._least = np.array(least) * combinations.records
+        super().__init__(combinations, weights, counts_suppression=not monotonic)
 
-    def aggregate(self, parts: Sequence[Floats]) -> Floats:
-        result: Floats = np.ones(())
-        for column, (weight, part) in enumerate(zip(self.weights / self.weights.sum(), parts, strict=True)):
-            least = self._least[column]
-            room = self.combinations.records - least
-            share = np.maximum((part - least) / room, 0.0) if room > 0 else np.zeros_like(part)
-            result = result * np.power(self._final(share) + 1.0, weight)
-        return result - 1.0
+    def _term(self, column: int, part: Floats) -> Floats:
+        room = self.combinations.records - self._least[column]
+        share = np.maximum((part - self._least[column]) / room, 0.0) if room > 0 else np.zeros_like(part)
+        return np.asarray(np.power(_cut(share) + 1.0, self.weights[column] / self.weights.sum()))
+
+    def _joined(self, terms: Sequence[Any]) -> Any:
+        return math.prod(terms) - 1.0
 
     def tie(self, classes: Classes, kept: Ints) -> Floats:
         """The loss of each kept class: of equally small classes the one that loses least by generalisation goes first."""
@@ -165,9 +175,9 @@ class Entropy(PerColumn):
         self._factors = factors
         super().__init__(combinations, weights, counts_suppression=not monotonic)
 
-    def owed(self, classes: Classes, owed: Floats) -> Floats:
+    def countable(self, classes: Classes, owed: Floats) -> Floats:
         # Only what is suppressed wholly bounds an entropy from below: n H grows with every record added.
-        return super().owed(classes, np.where(owed >= classes.counts, classes.counts, 0.0))
+        return np.where(owed >= classes.counts, classes.counts, 0.0)
 
     def _generalised(self, column: int, level: int) -> float:
         tree, counts = self.combinations.hierarchies[column], self._by_value(column)
@@ -248,3 +258,7 @@ class Discernibility:
 
     def local(self, classes: Classes, levels: Sequence[Ints]) -> float:
         return self.whole(classes)
+
+
+def _cut(values: Floats) -> Floats:
+    return np.asarray(np.floor(values * _DIGITS) / _DIGITS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -321,10 +320,6 @@ class Model:
     combinations: Combinations
     limit: int
 
-    @cached_property
-    def total(self) -> int:
-        return self.combinations.records
-
     def verdict(self, classes: Classes, tie: Callable[[Classes, Ints], Floats] | None = None, *, complete: bool = False) -> Verdict:
         """Judge a node; stops early where it is hopeless, unless the verdict must be `complete`."""
         fails, owed, hopeless = np.zeros(classes.slots, dtype=np.bool_), np.zeros(classes.slots), False
@@ -334,15 +329,15 @@ class Model:
             np.maximum(owed, found.owed, out=owed)
             hopeless = hopeless or found.hopeless
             if not complete and (hopeless or owed.sum() > self.limit + 0.5):
-                return Verdict(fails, self.total, owed, doomed=True, holds=False)
+                return Verdict(fails, self.combinations.records, owed, doomed=True, holds=False)
         fails &= classes.counts > 0
         sizes = classes.counts[classes.counts > 0]
         least = max((float(owed.sum()), *(rule.owed(sizes) for rule in self.of_sample)))
         suppressed = int(classes.counts[fails].sum())
         for rule in self.of_sample:
             suppressed = self._enforce(rule, classes, fails, tie)
-        holds = not hopeless and suppressed <= self.limit and suppressed < self.total
-        doomed = hopeless or math.ceil(least - _EXACT * self.total) > self.limit
+        holds = not hopeless and suppressed <= self.limit and suppressed < self.combinations.records
+        doomed = hopeless or math.ceil(least - _EXACT * self.combinations.records) > self.limit
         return Verdict(fails, suppressed, owed, doomed=doomed and not holds, holds=holds)
 
     def _enforce(self, rule: OfSample, classes: Classes, fails: Bools, tie: Callable[[Classes, Ints], Floats] | None) -> int:

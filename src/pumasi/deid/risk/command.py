@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -35,8 +36,6 @@ class Wish:
 
 def listed(text: str) -> tuple[str, ...]:
     """Names parted by commas; a name that holds a comma itself is put in double quotes."""
-    import csv
-
     return tuple(one.strip() for one in next(csv.reader([text], skipinitialspace=True), []) if one.strip())
 
 

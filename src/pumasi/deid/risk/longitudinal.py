@@ -62,7 +62,9 @@ def _fingerprint(
     table: Table, person: str, events: Sequence[str], dates: Sequence[str], precision: str, people: int, known: int
 ) -> Fingerprint:
     parts = [
-        f"date_trunc('{precision}', CAST(CAST({name(one)} AS VARCHAR) AS TIMESTAMP))" if one in dates else f"CAST({name(one)} AS VARCHAR)"
+        f"date_trunc('{precision}', try_cast(CAST({name(one)} AS VARCHAR) AS TIMESTAMP))"
+        if one in dates
+        else f"CAST({name(one)} AS VARCHAR)"
         for one in events
         if not (one in dates and precision == "none")
     ]

@@ -17,6 +17,8 @@ from scipy.special import betaln, digamma, gammaln
 from pumasi.deid.risk.classes import Floats, Ints
 from pumasi.kernel.errors import Invalid
 
+MOST = 100_000_000_000  # about as many people as ever lived
+
 
 @dataclass(frozen=True)
 class Uniqueness:
@@ -52,8 +54,8 @@ def uniqueness(sizes: Ints, population: int) -> Uniqueness:
 
 
 def check_population(rows: int, population: int) -> None:
-    if population < 1:
-        raise Invalid(f"--population {population}: a population is a number of people, 1 or more")
+    if not 1 <= population <= MOST:
+        raise Invalid(f"--population {population}: a population is a number of people, from 1 to {MOST:,}")
     if population < rows:
         raise Invalid(f"--population {population}: the table has more rows than that; give the number of people it was drawn from")
 
