@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.test_rounds import Joint, dealt, patients, results
+from tests.joint_jobs import Joint, dealt, patients, results
 
 P = {"table": "patients"}
 QUESTIONS: list[dict[str, Any]] = [
