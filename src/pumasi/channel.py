@@ -20,6 +20,7 @@ import httpx
 from pumasi.kernel import request
 from pumasi.kernel.envelope import Keys
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered, Unreachable
+from pumasi.store.hubname import hub_name
 
 KINDS: dict[int, type[PumasiError]] = {401: Tampered, 404: NotFound, 409: Refused, 422: Invalid}
 AWAY = 503  # a hub that is there and cannot answer yet is waited for as well
@@ -56,7 +57,7 @@ class Channel:
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=120)
         try:
             context = ssl.create_default_context(cafile=str(certificate))  # this certificate and no other
-            self._name = request.hub_name(certificate.read_text(encoding="utf-8"))
+            self._name = hub_name(certificate.read_text(encoding="utf-8"))
             self._http = httpx.Client(base_url=self.url, verify=context, limits=limits, trust_env=False)
         except ssl.SSLError as error:
             raise Invalid(f"{certificate} is no certificate; copy hub.crt from the coordinating body again") from error
