@@ -82,10 +82,7 @@ def test_numbers_are_found_however_they_are_disguised(kind: str, r: random.Rando
     assert best >= (0.35 if kind == "rrn random" else 0.6), name
 
 
-@given(
-    st.lists(st.sampled_from(["900101-1234568", "010-1234-5678", "정상", "12.5", "8801234567890", "김민수"]), max_size=40),
-    st.integers(1, 39),
-)
+@given(st.lists(st.sampled_from(["900101-1234568", "010-1234-5678", "정상", "12.5", "8801234567890", "김민수"]), max_size=40), st.integers(1, 39))
 def test_a_column_read_in_pieces_is_the_column(values: list[str], cut: int) -> None:
     whole, first, second = Tally(), Tally(), Tally()
     for place, value in enumerate(values):

@@ -90,6 +90,4 @@ def test_what_stands_in_a_code_is_the_whole_code() -> None:
 
 def test_a_reason_never_quotes_the_text() -> None:
     for text, _ in FOUND:
-        assert all(
-            piece not in span.why for span in find(text) for piece in text.split() if len(piece) > 4 and any(map(str.isdigit, piece))
-        )
+        assert all(piece not in span.why for span in find(text) for piece in text.split() if len(piece) > 4 and any(map(str.isdigit, piece)))
