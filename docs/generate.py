@@ -31,7 +31,7 @@ from pumasi.kernel.job import Job
 from pumasi.kernel.model import Model
 from pumasi.kernel.permit import Permit
 from pumasi.kernel.study import Application
-from pumasi.ledger.bundle import FORMAT, OPENED
+from pumasi.ledger.bundle import FORMAT, OPENED, WITNESSED
 from pumasi.ledger.verify import COMMON, EVENTS
 from pumasi.node import settings as node_settings
 
@@ -145,7 +145,8 @@ def http_page() -> str:
         [
             "# The hub's HTTP interface · 허브 인터페이스\n",
             NOTE.format(source="`src/pumasi/hub/app.py`"),
-            "HTTPS with one certificate, `hub.crt`, which every party pins. Nodes and people dial in; the hub dials nobody.\n",
+            "HTTPS with one certificate, `hub.crt`, which every party pins. Nodes and people dial in; the hub dials only witnesses "
+            "that its policy names.\n",
             "A signed request carries the header `Pumasi-Request`: base64 of a signed statement of author, the hub (SHA-256 of its TLS "
             "certificate), method, path and query, SHA-256 of the body, the time, which may be at most five minutes off, and a number "
             "that was never used before (`src/pumasi/kernel/request.py`): it counts for this hub, once. An event carries "
@@ -264,7 +265,8 @@ def bundle_page() -> str:
             "dataset's description.\n",
             "| field | |",
             "|---|---|",
-            f'| `format` | `"{FORMAT}"` |',
+            f'| `format` | `"{FORMAT}"`; `"{WITNESSED}"` when `witnesses` is there |',
+            "| `witnesses` | verifier keys of witnesses outside the membership that have cosigned the checkpoint; only then |",
             "| `case` | the case's id |",
             "| `checkpoint` | C2SP tlog-checkpoint: the head of the log, signed by the log and cosigned by hospitals |",
             "| `entries` | the consortium's events and the case's, up to its closing: `index` in the log, the signed "
