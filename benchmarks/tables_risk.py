@@ -29,7 +29,7 @@ from pumasi.deid.risk.report import Question, examine, write
 
 ADULT = Path(__file__).parents[2] / "shared" / "data" / "arx-kanonymity" / "data" / "adult.csv"
 PYCANON = "pycanon==1.3.6"
-QUASI = ("sex", "age", "race", "marital-status", "education", "workclass")
+QUASI = ("sex", "age", "race", "marital-status", "education", "native-country", "workclass", "salary-class")
 SENSITIVE = "occupation"
 ROWS = 10_000_000
 
@@ -104,7 +104,7 @@ def _peer(folder: Path) -> dict[str, tuple[float, float]]:
     return {name: (value, seconds) for name, (value, seconds) in json.loads(done.stdout).items()}
 
 
-def _best(work: Callable[[], float], repeat: int = 7) -> tuple[float, float]:
+def _best(work: Callable[[], float], repeat: int = 15) -> tuple[float, float]:
     """The value, and the fastest of a few runs in seconds."""
     times, value = [], 0.0
     for _ in range(repeat):
@@ -122,7 +122,7 @@ def _row(case: str, peer: tuple[float, float], value: float, seconds: float) -> 
 
 def _report() -> list[dict[str, Any]]:
     """Adult resampled to ten million rows with ages blurred, as Parquet."""
-    quasi, sensitive = (*QUASI, "native-country"), (SENSITIVE, "salary-class")
+    quasi, sensitive = QUASI[:-1], (SENSITIVE, "salary-class")
     with tempfile.TemporaryDirectory() as folder, engine.connection() as connection:
         path = Path(folder) / "ten-million.parquet"
         _resampled(path)

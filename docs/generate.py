@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from pumasi.analysis import forms
 from pumasi.cli import app as commands
 from pumasi.client import studyfile
+from pumasi.deid import rulefile, treatments
 from pumasi.demo.hospitals import STUDY
 from pumasi.hub import cli as hub_cli
 from pumasi.hub import settings as hub_settings
@@ -30,7 +31,7 @@ from pumasi.kernel.job import Job
 from pumasi.kernel.model import Model
 from pumasi.kernel.permit import Permit
 from pumasi.kernel.study import Application
-from pumasi.ledger.bundle import FORMAT, OPENED
+from pumasi.ledger.bundle import FORMAT, OPENED, WITNESSED
 from pumasi.ledger.verify import COMMON, EVENTS
 from pumasi.node import settings as node_settings
 
@@ -144,7 +145,8 @@ def http_page() -> str:
         [
             "# The hub's HTTP interface · 허브 인터페이스\n",
             NOTE.format(source="`src/pumasi/hub/app.py`"),
-            "HTTPS with one certificate, `hub.crt`, which every party pins. Nodes and people dial in; the hub dials nobody.\n",
+            "HTTPS with one certificate, `hub.crt`, which every party pins. Nodes and people dial in; the hub dials only witnesses "
+            "that its policy names.\n",
             "A signed request carries the header `Pumasi-Request`: base64 of a signed statement of author, the hub (SHA-256 of its TLS "
             "certificate), method, path and query, SHA-256 of the body, the time, which may be at most five minutes off, and a number "
             "that was never used before (`src/pumasi/kernel/request.py`): it counts for this hub, once. An event carries "
@@ -263,7 +265,8 @@ def bundle_page() -> str:
             "dataset's description.\n",
             "| field | |",
             "|---|---|",
-            f'| `format` | `"{FORMAT}"` |',
+            f'| `format` | `"{FORMAT}"`; `"{WITNESSED}"` when `witnesses` is there |',
+            "| `witnesses` | verifier keys of witnesses outside the membership that have cosigned the checkpoint; only then |",
             "| `case` | the case's id |",
             "| `checkpoint` | C2SP tlog-checkpoint: the head of the log, signed by the log and cosigned by hospitals |",
             "| `entries` | the consortium's events and the case's, up to its closing: `index` in the log, the signed "
@@ -290,7 +293,45 @@ def _fields(model: type[Model]) -> str:
     return ", ".join(f"`{name}`" for name in model.model_fields)
 
 
+# --- rules of deid ----------------------------------------------------------------------------------------------------
+
+
+def deid_rules_page() -> str:
+    parts = [
+        "# Rule files of `pumasi deid table` · 가명처리 규칙 파일\n",
+        NOTE.format(source="`src/pumasi/deid/treatments.py` and `src/pumasi/deid/rulefile.py`"),
+        "A rule file is TOML. It says for every column what is done with it; how to write one is in "
+        "[Pseudonymise a table](../how-to/pseudonymise-a-table.md).\n",
+        "## Settings of a file · 파일 설정\n",
+        "\n".join(["| | |", "|---|---|", *(f"| `{name}` | {_cell(means)} |" for name, means in rulefile.KEYS.items())]) + "\n",
+        "`[shift]` has "
+        + "; ".join(f"`{name}`: {means}" for name, means in rulefile.SHIFT.items())
+        + f". Without it dates move by up to {rulefile.Shift().days} days.\n",
+        "A column is looked up by its name in its table (`[tables.NAME]`), then by a pattern there (`*` any letters, `?` one), by its name "
+        "in `[columns]`, by a pattern there, and by the type that its values have (`[types]`). The longest pattern wins; two of the same "
+        "length that disagree are refused. Upper and lower case are the same.\n",
+        "## Treatments · 처리 방법\n",
+        'A treatment is a word (`"drop"`), a table (`{ do = "round", to = 5 }`), or a list of them that is done in order. Beside its '
+        "parameters a table may have `why`, `source` and `unverified = true`, which are shown in the record of a run.\n",
+    ]
+    for name, treatment in treatments.TREATMENTS.items():
+        parts.append(f"### `{name}`\n\n{treatment.means[0].upper()}{treatment.means[1:]}. {treatment.meaning}.\n")
+        rows = [
+            f"| `{parameter}` | {'yes' if one.default is ... else 'no'} | {_cell(one.means)}"
+            + (f" Default: `{treatments.written(one.default)}`. |" if one.default not in (None, ...) else " |")
+            for parameter, one in treatment.parameters.items()
+        ]
+        if rows:
+            parts.append("\n".join(["| | needed | |", "|---|---|---|", *rows]) + "\n")
+    names = "\n".join(
+        f"| `{name}` | {_cell(rulefile.load(name).title)} | {_cell(rulefile.load(name).source)} |" for name in rulefile.names()
+    )
+    parts.append(f"## Files that are built in · 내장 규칙 파일\n\n| | | source |\n|---|---|---|\n{names}\n")
+    return "\n".join(parts)
+
+
 PAGES = {
+    "deid-rules.md": deid_rules_page,
     "commands.md": commands_page,
     "settings.md": settings_page,
     "http.md": http_page,

@@ -64,6 +64,7 @@ def summed(
     """The result of the sums alone, before anything is left out. `each`: the question as each hospital has it."""
     method, terms = methods.KINDS[question["kind"]], Terms(smallest_cell=smallest_cell, hospitals=len(frames))
     state, rounds = method.start(question, terms), 0
+    lead = state  # as it is where it was computed; everybody else has what travelled, its keys sorted
     while state["step"] != "done":
         rounds += 1
         partials = [method.local(one, own, state).tolist() for one, own in zip(frames, each or [question] * len(frames), strict=True)]
@@ -73,7 +74,9 @@ def summed(
             reasons += [reason for partial in partials for reason in method.refusals(partial, question, state, terms)]
         if reasons:
             return {"refused": list(dict.fromkeys(reasons)), "rounds": rounds}
-        lead = method.advance(total, question, state, terms)
+        assert method.local(frames[0], (each or [question])[0], lead).tolist() == partials[0]
+        assert method.refusals(total, question, lead, terms) == []
+        lead = method.advance(total, question, lead, terms)
         sent = parse_canonical(canonical(lead))
         assert methods.agree(method.advance(total, question, state, terms), sent)
         state = sent

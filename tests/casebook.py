@@ -26,7 +26,7 @@ from pumasi.kernel.permit import Permit
 from pumasi.kernel.study import AgreedTable, Application
 from pumasi.kernel.world import World
 from pumasi.ledger import bundle
-from pumasi.ledger.note import add_cosignature, cosign, cosigner_name, cosigner_vkey, log_vkey, policy_text, sign_checkpoint
+from pumasi.ledger.note import VKey, add_cosignature, cosign, cosigner_name, cosigner_vkey, log_vkey, policy_text, sign_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
 
 ORIGIN = "log.pumasi.example/study"
@@ -464,9 +464,10 @@ class Casebook:
     def entries(self) -> list[tuple[int, bytes]]:
         return bundle.select(self.case, enumerate(self.log))[0]
 
-    def bundle(self, *, checkpoint: str | None = None) -> bytes:
+    def bundle(self, *, checkpoint: str | None = None, witnesses: Iterable[VKey] = ()) -> bytes:
         note = checkpoint or self.checkpoint()
-        return bundle.build(self.case, entries=self.entries(), checkpoint=note, tree=self.tree, documents=self.documents)
+        given: dict[str, Any] = {"tree": self.tree, "documents": self.documents, "witnesses": witnesses}
+        return bundle.build(self.case, entries=self.entries(), checkpoint=note, **given)
 
 
 def play_certified(until: str = "closed", **options: Any) -> Casebook:

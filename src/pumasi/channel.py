@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,29 @@ import httpx
 from pumasi.kernel import request
 from pumasi.kernel.envelope import Keys
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered, Unreachable
+from pumasi.store.hubname import hub_name
 
 KINDS: dict[int, type[PumasiError]] = {401: Tampered, 404: NotFound, 409: Refused, 422: Invalid}
 AWAY = 503  # a hub that is there and cannot answer yet is waited for as well
 ANSWER = 30.0  # seconds that a hub may take beyond the time it was asked to wait
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What somebody who is no hub has answered."""
+
+    status: int
+    kind: str  # its media type
+    text: str
+
+
+def post(url: str, body: bytes, *, seconds: float) -> Answer:
+    """One request to a witness of the log, who is no member; `Unreachable` when nobody answers in time. Nothing secret goes there."""
+    try:
+        answer = httpx.post(url, content=body, headers={"Content-Type": "text/plain"}, timeout=seconds, trust_env=False)
+        return Answer(answer.status_code, answer.headers.get("content-type", ""), answer.text)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unreachable(f"nobody answers at {url} ({type(error).__name__})") from error
 
 
 class Channel:
@@ -37,7 +57,7 @@ class Channel:
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=120)
         try:
             context = ssl.create_default_context(cafile=str(certificate))  # this certificate and no other
-            self._name = request.hub_name(certificate.read_text(encoding="utf-8"))
+            self._name = hub_name(certificate.read_text(encoding="utf-8"))
             self._http = httpx.Client(base_url=self.url, verify=context, limits=limits, trust_env=False)
         except ssl.SSLError as error:
             raise Invalid(f"{certificate} is no certificate; copy hub.crt from the coordinating body again") from error

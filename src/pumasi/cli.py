@@ -16,6 +16,7 @@ from pumasi.demo import cli as demo_cli
 from pumasi.hub import cli as hub_cli
 from pumasi.kernel.errors import Invalid, PumasiError
 from pumasi.node import cli as node_cli
+from pumasi.witness import cli as witness_cli
 
 EXTRAS = {
     "duckdb": "node or deid",
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(hub_cli.app, name="hub")
 app.add_typer(node_cli.app, name="node")
+app.add_typer(witness_cli.app, name="witness")
 app.add_typer(client_cli.key_app, name="key")
 app.add_typer(client_cli.member_app, name="member")
 app.add_typer(client_cli.study_app, name="study")

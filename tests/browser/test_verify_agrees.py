@@ -169,6 +169,29 @@ def test_on_a_log_that_changed_hands(checker: Page) -> None:
     assert agreed(checker, asked) == {"holds": 23, "broken": 1}
 
 
+def test_on_witnesses_outside_the_membership(checker: Page) -> None:
+    witnessed = (GOLDEN / "bundle-witnessed.json").read_bytes()
+    value = json.loads(witnessed)
+    (vkey,) = value["witnesses"]
+    name, key_id, data = vkey.split("+", 2)
+    member = json.loads(play().bundle())["entries"][1]["event"]["body"]["key"]
+    stolen = note.VKey(name, note.COSIGNER, base64.b64decode(member))
+    bare = "".join(line for line in value["checkpoint"].splitlines(keepends=True) if name not in line)
+    changes: dict[str, dict[str, Any]] = {
+        "twice": {"witnesses": [vkey, vkey]}, "none": {"witnesses": []}, "of version 1": {"format": "pumasi bundle v1"},
+        "not named": {"witnesses": [str(note.VKey("x.example/w", note.COSIGNER, bytes(32)))]}, "without its line": {"checkpoint": bare},
+        "a member's key": {"witnesses": [str(stolen)]}, "another id": {"witnesses": [f"{name}+00000000+{data}"]},
+        "a log's": {"witnesses": [str(note.VKey(name, note.LOG, bytes(32)))]}, "no key": {"witnesses": ["\n"]},
+        "a number": {"witnesses": [1]},
+    }  # fmt: skip
+    asked = {what: Asked(verify.canonical(value | change)) for what, change in changes.items()}
+    assert agreed(checker, asked) == {"broken": len(asked)}
+    assert key_id == note.VKey.parse(vkey).key_id.hex()
+    assert agreed(checker, {"whole": Asked(witnessed), "policy": Asked(witnessed, (GOLDEN / "bundle-witnessed.policy").read_bytes())}) == {
+        "holds": 2
+    }
+
+
 # --- what is refused ---
 
 

@@ -56,3 +56,13 @@ def test_the_bundle_over_a_handover_is_the_one_that_was_kept_and_verifies(capsys
     assert verify.main([str(HANDED), "--policy", str(HANDED_POLICY)]) == 0
     out = capsys.readouterr().out
     assert "the log was handed over to the name log.pumasi.example/2" in out and "on the log signs with a new key" in out
+
+
+# The second version: a ministry outside the membership has cosigned too, and the policy asks for it.
+WITNESSED, WITNESSED_POLICY = HERE / "bundle-witnessed.json", HERE / "bundle-witnessed.policy"
+
+
+def test_the_bundle_with_a_witness_is_the_one_that_was_kept_and_verifies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert hashlib.sha256(WITNESSED.read_bytes()).hexdigest() == "3f019cf215ae446db455fa3813529d632a754ad0f7f542ac7190ba4c8a83f84f"
+    assert verify.main([str(WITNESSED), "--policy", str(WITNESSED_POLICY)]) == 0
+    assert "Outside the membership the head is cosigned by witness.ministry.example/pumasi" in capsys.readouterr().out

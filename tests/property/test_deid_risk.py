@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from pumasi.deid.risk.attributes import disclosure, t_hierarchical, t_ordered
-from pumasi.deid.risk.classes import Contingency, classes, grouped
+from pumasi.deid.risk.classes import Contingency, _columns, _counted, _hashed, _joined, classes, grouped
 from pumasi.deid.risk.suda import special_uniques
 from pumasi.deid.risk.valuetree import heights
 from tests.risk_tables import Row, groups, made, minimal_uniques, slow
@@ -46,6 +46,19 @@ def test_every_minimal_unique_is_found_and_no_other(rows: list[Row], largest: in
     for columns, alone in expected.items():
         scores[list(alone)] += weights[len(columns)]
     assert sorted(found.score[found.score > 0]) == sorted(scores[scores > 0])
+
+
+@few
+@given(tables)
+def test_levels_are_numbered_the_same_by_hashes_and_by_values(rows: list[Row]) -> None:
+    names = ["a", "b", "s"]
+    with made("a b s", rows) as table, _counted(table, names) as counted:
+        columns, hashes = _columns(table.connection, counted, names)
+        numbered = [_hashed(table.connection, counted, hashes), _joined(table.connection, counted, columns)]
+    one, other = (
+        {tuple(int(code[place]) for code in coded): int(often[place]) for place in range(len(often))} for coded, often in numbered
+    )
+    assert one == other and sum(one.values()) == len(rows)
 
 
 def transport(found: Contingency, distance: np.ndarray) -> list[float]:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pumasi.deid.tables import pseudonyms, year_of
+from pumasi.deid.dates import year_of
+from pumasi.deid.keys import pseudonyms
 
 KEYS = st.binary(min_size=32, max_size=64)
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "pumasi"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 LONGEST = 400
-LONGER = {"ledger/verify.py": 1500}  # the length a module may have, when splitting it would tear one thing apart
+LONGER = {"ledger/verify.py": 1600}  # the length a module may have, when splitting it would tear one thing apart
 
 # The two loops that answer or log whatever happened, so that one request or job cannot stop a process.
 MAY_CATCH_EVERYTHING = {"hub/app.py", "node/agent.py"}

@@ -47,6 +47,13 @@ def test_coarser_dates_need_more_events() -> None:
     assert none.people == 0  # without dates no event is left
 
 
+def test_dates_count_however_they_are_written() -> None:
+    rows = words("\n".join(f"p{one} 2020{one // 2 + 1:02}{one % 2 + 1:02}" for one in range(24)))
+    with made("person day", rows) as table:
+        by_day, by_month, *_ = longitudinal(table, person="person", events=["day"])
+    assert (by_day.singled[0], by_month.singled[0]) == (1.0, 0.0)
+
+
 def test_two_common_codes_may_be_one_rare_pair() -> None:
     rows = words("p1 a\np1 b\np2 a\np2 c\np3 b\np3 c")
     with made("person code", rows) as table:

@@ -25,6 +25,7 @@ from pumasi.kernel.errors import NotFound, PumasiError, Refused, Tampered
 from pumasi.kernel.event import CONSORTIUM
 from pumasi.ledger import bundle, note, verify
 from pumasi.store.document import Document
+from pumasi.store.hubname import hub_name
 from pumasi.store.once import SWEEP, Once
 from tests.casebook import COORDINATOR, HOSPITALS, ORIGIN, RESEARCHER, STEPS, Casebook, play
 from tests.live_hub import DescribedBook, LiveHub
@@ -43,7 +44,7 @@ def reasons(response: httpx.Response) -> list[str]:
 
 def signed(hub: LiveHub, author: str, method: str, target: str, body: bytes = b"", /, **changes: Any) -> httpx.Response:
     """One request with a header about (perhaps) something else."""
-    name = request.hub_name((hub.home / "hub.crt").read_text())
+    name = hub_name((hub.home / "hub.crt").read_text())
     fields: dict[str, Any] = {"author": author, "hub": name, "method": method, "target": target, "body": body, "now": datetime.now(UTC)}
     header = request.header(changes.pop("keys", hub.book.keys_of(author)), **(fields | changes))
     return hub.plain().request(method, target, content=body, headers={request.HEADER: header})
@@ -98,7 +99,7 @@ def test_a_header_that_is_no_signature_is_refused_in_words(live: Live) -> None:
 def test_a_header_with_other_fields_or_of_another_kind_is_refused(live: Live) -> None:
     hub = live(play(until="members"))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    name = request.hub_name((hub.home / "hub.crt").read_text())
+    name = hub_name((hub.home / "hub.crt").read_text())
     fields = {"author": "company-1", "hub": name, "method": "GET", "target": "/members", "body": sha256(b""), "at": now, "number": new_id()}
     keys = hub.book.keys_of("company-1")
     good = b64(sign("request", fields, keys))
@@ -134,7 +135,7 @@ def test_who_has_only_applied_is_nobody_yet(live: Live) -> None:
 def test_a_request_is_answered_once_and_by_one_hub(live: Live, tmp_path: Path) -> None:
     """Whoever reads a request, the hub itself included, can send it again neither here, nor after a restart, nor to another hub."""
     hub = live(play(until="datasets"))
-    name = request.hub_name((hub.home / "hub.crt").read_text())
+    name = hub_name((hub.home / "hub.crt").read_text())
     fields: dict[str, Any] = {"author": RESEARCHER, "method": "GET", "target": "/catalogue", "body": b"", "now": datetime.now(UTC)}
     header = {request.HEADER: request.header(hub.book.keys_of(RESEARCHER), hub=name, **fields)}
     assert hub.plain().get("/catalogue", headers=header).status_code == 200

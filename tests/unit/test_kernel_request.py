@@ -8,7 +8,8 @@ import pytest
 
 from pumasi.kernel.envelope import Keys, b64, sha256, sign
 from pumasi.kernel.errors import Invalid, Tampered
-from pumasi.kernel.request import WINDOW, check, header, hub_name
+from pumasi.kernel.request import WINDOW, check, header
+from pumasi.store.hubname import hub_name
 
 KEYS = Keys.new()
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -99,11 +99,13 @@ def test_clearly_different_people_may_be_asked_about() -> None:
 
 def test_few_who_lack_a_value_are_a_difference_of_sums_about_one_column() -> None:
     table = people()
-    table.loc[:2, "age"] = np.nan
+    table.loc[:2, ["age", "sex"]] = [np.nan, None]
     frames = hospitals(table)
-    both = question("correlation", columns=["age", "dose"])
-    assert compared(both, EVERYBODY, frames)  # the mean dose of three people would follow
-    assert compared(both, question("describe", columns=["age"]), frames) == []
+    by_sex = question("ttest", column="dose", by="sex")
+    assert compared(by_sex, EVERYBODY, frames)  # the mean dose of three people would follow
+    assert compared(by_sex, question("describe", columns=["age"]), frames) == []
+    assert compared(by_sex, question("table1", by="sex", columns=["age", "dose"]), frames) == []
+    assert compared(question("correlation", columns=["age", "dose"]), EVERYBODY, frames) == []  # it tells no sum
 
 
 def test_a_table_that_changed_by_a_few_people() -> None:

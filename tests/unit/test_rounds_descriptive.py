@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.test_rounds import Joint, dealt, patients, results
+from tests.joint_jobs import Joint, dealt, patients, results
 
 P = {"table": "patients"}
 QUESTIONS: list[dict[str, Any]] = [
@@ -78,3 +78,19 @@ def test_a_score_is_judged_in_three_ways_at_once(tmp_path: Path) -> None:
     found = results(Joint(tmp_path, tables, asked).sealed()["바다병원"])
     assert [one.get("refused") for one in found] == [None] * 3
     assert found[1]["estimates"]["slope"] and found[2]["estimates"]["brier"] < 0.25
+
+
+def test_a_papers_analyses_go_together(tmp_path: Path) -> None:
+    """Few people lack a value in one column and not in another; sums of different columns cannot be subtracted."""
+    table = patients().copy()
+    table.loc[:2, "conscious"] = None
+    table.loc[3:40, "age"] = np.nan
+    asked: list[dict[str, Any]] = [
+        {"name": "d", "kind": "describe", **P, "columns": ["age", "conscious"]},
+        {"name": "t1", "kind": "table1", **P, "by": "aspirin", "columns": ["age", "conscious", "death14"]},
+        {"name": "t", "kind": "ttest", **P, "column": "age", "by": "aspirin"},
+        {"name": "q", "kind": "quantiles", **P, "columns": ["age"], "q": [0.25, 0.5, 0.75]},
+        {"name": "m", "kind": "glm", **P, "family": "binomial", "formula": "death14 ~ age + aspirin"},
+    ]
+    found = results(Joint(tmp_path, dealt(3, table), asked).sealed()["바다병원"])
+    assert [one.get("refused") for one in found] == [None] * 5

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from pumasi.analysis.frame import Frame
-from pumasi.deid.tables import pseudonyms
+from pumasi.deid.keys import pseudonyms
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Tampered
 from pumasi.kernel.permit import Permit
 from pumasi.node.sources import TableSource

@@ -137,7 +137,9 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         found = _read_grid(reader, fit, question, state) if "grid" in question else _read(reader, fit, size)
         penalty = covariates.penalty(fit["ridge"], state["scales"], question)
         first = "null" not in fit
-        if first and not found["ran_away"]:
+        if first and found["ran_away"]:  # at zero nothing can run away
+            return {"step": "done", "refused": [newton.NO_CONVERGENCE]}
+        if first:
             dependent = factor(newton.penalised(found["information"], penalty)).dependent
             if dependent:
                 return {"step": "done", "refused": [newton.collinear(names, dependent)]}

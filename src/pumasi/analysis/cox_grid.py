@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pumasi.analysis.newton import square
+from pumasi.kernel.errors import Tampered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,8 @@ def _moments(risk: Vector, matrix: Vector) -> list[float]:
     weighted = matrix * risk[:, np.newaxis]
     second = matrix.T @ weighted
     return [float(risk.sum()), *weighted.sum(axis=0).tolist(), *second[np.triu_indices(len(second))].tolist()]
+
+MOST_EVENTS = 2_000_000  # in one interval: Efron's terms are added one by one
 
 
 @dataclass
@@ -80,6 +83,8 @@ class Total:
         found = [
             Interval(reader.count(), reader.many(size), Moments.read(reader, size), Moments.read(reader, size)) for _ in range(intervals)
         ]
+        if any(interval.events > MOST_EVENTS for interval in found):
+            raise Tampered("the hospitals' shares add up to more events than there can be: one of them is wrong")
         return Total(found, Moments.read(reader, size))
 
 

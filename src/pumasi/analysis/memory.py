@@ -36,7 +36,7 @@ OTHER_SOURCE = (
 OTHER_HOSPITALS = "the same was asked of almost the same hospitals before ('{}'); the difference would show what few hospitals hold"
 
 # Their numbers are sums over people, so that two of them about one column can be subtracted whatever else they are about.
-_SUMS = frozenset({"describe", "table1", "histogram", "quantiles", "correlation", "ttest", "anova", "roc", "calibration", "brier"})
+_SUMS = frozenset({"describe", "table1", "histogram", "quantiles", "ttest", "anova", "roc", "calibration", "brier"})
 
 # Their counts are about intervals that the grid of each chooses, so that two grids tell who leaves between two of their times.
 _CURVES = frozenset({"kaplan_meier", "logrank"})
@@ -71,7 +71,7 @@ def is_the_same(now: dict[str, Any], before: dict[str, Any]) -> bool:
     rows. Over two sets of hospitals their difference is then what the hospitals hold that are in one set only."""
     if now.get("filter") != before.get("filter"):
         return False
-    if not {now["kind"], before["kind"]} <= _SUMS | {"count", "table"}:
+    if not {now["kind"], before["kind"]} <= _SUMS | {"count", "table", "correlation"}:
         return _asked(now) == _asked(before)
     mine, theirs = _about(now), _about(before)
     return any(one & other or one == other for one in mine for other in theirs)
@@ -84,14 +84,15 @@ def _asked(question: dict[str, Any]) -> dict[str, Any]:
 def pairs(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:
     """Which partitions of two questions are compared: those that share a column. Decided by the questions alone.
 
-    Under one condition only sums about one column and counts on two grids can be subtracted; other counts are judged by `suppression`,
-    and a model's coefficients are no sums. That a row lacks a value is then the only difference there is.
+    Under one condition only sums of one column and counts on two grids can be subtracted; other counts are judged by `suppression`,
+    and neither a model's coefficients nor correlations are sums. That a row lacks a value is then the only difference there is.
     """
     alike = now.get("filter") == before.get("filter")
     kinds = {now["kind"], before["kind"]}
     if alike and not kinds <= _SUMS and not kinds <= _CURVES:
         return []
-    mine, theirs = _about(now), _about(before)
+    about = _summed if alike and kinds <= _SUMS else _about
+    mine, theirs = about(now), about(before)
     return [(i, j) for i, one in enumerate(mine) for j, other in enumerate(theirs) if one & other]
 
 
@@ -104,6 +105,13 @@ def _about(question: dict[str, Any]) -> list[set[str]]:
         return [reads] * count
     others = reads - set(listed)
     return [{name} | others for name in listed]
+
+
+def _summed(question: dict[str, Any]) -> list[set[str]]:
+    """The one column whose values each partition adds up: what makes its groups does not matter, and is judged by `suppression`."""
+    count = len(KINDS[question["kind"]].group_counts(question))
+    listed = question.get("columns") or [question.get("column", question.get("score"))] * count
+    return [{name} for name in listed]
 
 
 def sizes(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:

@@ -65,6 +65,7 @@ def _unconditional(result: Result, levels: Levels) -> Iterator[Statement]:
             yield from _description(result, levels)
         case "glm":
             yield from _model(result, levels)
+            yield from _others(result, levels)
         case _:
             yield from _others(result, levels)
 
@@ -124,12 +125,11 @@ def note_levels(result: Result, levels: Levels) -> None:
                     place(levels[factor["column"]], factor["level"])
                 for outcome in ("0", "1"):
                     place(levels[implied["outcome"]], outcome)
-        case _:
-            for said in result.get("said", []):
-                for column in (*said.get("present", []), *said["who"]):
-                    levels.setdefault(column, [])
-                for column, level in said["who"].items():
-                    place(levels[column], level)
+    for said in result.get("said", []):
+        for column in (*said.get("present", []), *said["who"]):
+            levels.setdefault(column, [])
+        for column, level in said["who"].items():
+            place(levels[column], level)
 
 
 def fill_in(result: Result, levels: Levels) -> None:

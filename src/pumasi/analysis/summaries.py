@@ -119,14 +119,15 @@ def said(
     found: list[dict[str, Any]] = []
     for group, people, whom, path in zip(done["groups"], done["people"], who, at, strict=True):
         found.append({"who": whom, "present": present, "n": group["n"], "at": [*path, "n"]})
-        for name, column in group["columns"].items():
+        for name in question["columns"]:  # not in the order of a state, which changes when it travels
+            column = group["columns"][name]
             here, has = [*path, "columns", name], [*present, name]
             found.append({"who": whom, "present": has, "n": column["n"], "at": [*here, "n"]})
             if column["n"] is None and column.get("sd") is not None:
                 found.append({"who": whom, "present": has, "n": people[name], "at": None})
             found += [
-                {"who": {**whom, name: level}, "present": present, "n": count, "at": [*here, "levels", level]}
-                for level, count in column.get("levels", {}).items()
+                {"who": {**whom, name: level}, "present": present, "n": column["levels"][level], "at": [*here, "levels", level]}
+                for level in (question["levels"][name] if "levels" in column else ())
             ]
             if "mean" in column and question["levels"].get(name):
                 moments = None if column["mean"] is None else [column["mean"], column["sd"]]

@@ -69,7 +69,7 @@ class Reader:
     def count(self) -> int:
         """A number of people or rows; whole by nature, so the fixed point carries it exactly. `Tampered` for what no people can be."""
         value = self.one()
-        if value < 0 or value != math.floor(value):
+        if value < 0 or value != math.floor(value) or value >= 2**53:
             raise Tampered("the hospitals' shares add up to a number of people that there cannot be: one of them is wrong")
         return int(value)
 

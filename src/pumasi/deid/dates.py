@@ -6,6 +6,9 @@ Understood: 2024-03-05, 2024/3/5, 2024.03.05, 2024. 3. 5., 20240305, 2024ë…„ 3ì›
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date
+
 from pumasi.deid import engine
 
 ZONE = "Asia/Seoul"  # the day of an instant is the day on the ward's wall
@@ -84,3 +87,15 @@ def _timed(text: str) -> str:
     clock = f"regexp_extract({text}, '([0-9]{{1,2}}):([0-9]{{2}})(?::([0-9]{{2}}))?', ['h', 'm', 's'])"
     seconds = "CAST(p['h'] AS INTEGER) * 3600 + CAST(p['m'] AS INTEGER) * 60 + coalesce(try_cast(p['s'] AS INTEGER), 0)"
     return f"CAST({day(text)} AS TIMESTAMP) + to_seconds(list_transform([{clock}], lambda p: {seconds})[1])"
+
+
+def year_of(dates: Sequence[str | None]) -> list[int | None]:
+    """The year of each ISO date (1960-05-01); None stays None. `ValueError` without the value for anything else."""
+    return [None if one is None else _year(one) for one in dates]
+
+
+def _year(one: str) -> int:
+    try:
+        return date.fromisoformat(one).year
+    except ValueError:
+        raise ValueError("a value is not an ISO date (YYYY-MM-DD)") from None  # the original error quotes the value

@@ -42,9 +42,8 @@ def lookers(workers: int, cells: int) -> Iterator[Look]:
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_deaf) as pool:
         try:
             yield lambda pieces: _shared(pieces, pool, 3 * workers)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an interrupt, what is under way ends and nothing new begins
 
 
 def tally(cells: Counter[str]) -> Tally:

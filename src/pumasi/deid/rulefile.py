@@ -24,8 +24,23 @@ from pumasi.kernel.errors import Invalid, NotFound
 
 FOLDER = Path(__file__).parent / "rules"
 TYPES = ("number", "date", "text", "boolean")
-KEYS = {"title", "제목", "source", "extends", "unknown", "person", "without_person", "shift", "columns", "tables", "types"}
-SHIFT = {"days", "weekday", "landmarks"}
+KEYS = {
+    "title": "what the file is for",
+    "source": "the law or guideline that it follows",
+    "extends": "a built-in name or a file, or a list of them; what this file says counts before them",
+    "unknown": '`"refuse"` (default) or `"drop"`: what happens with a column that no rule names',
+    "person": "the columns that say whose row it is; the first that a table has counts",
+    "without_person": '`"refuse"` (default) or `"drop"`: what happens with rows that have no person',
+    "shift": "how far dates move",
+    "columns": "rules for columns in any table, by name or pattern",
+    "tables": "rules for one table: `[tables.NAME]`",
+    "types": "rules for columns that no name decides, by what their values are: number, date, text, boolean",
+}
+SHIFT = {
+    "days": "so many days either way at most, the same for all dates of a person",
+    "weekday": "`true` moves by whole weeks, so that the day of the week stays",
+    "landmarks": "dates that are nobody's (9999-12-31), which stay where they are",
+}
 LANDMARKS = ("0001-01-01", "1800-01-01", "1900-01-01", "2099-12-31", "2999-12-31", "9999-12-31")
 SHORTEST_SHIFT = 30  # days; fewer would leave the month almost known
 
@@ -71,6 +86,7 @@ class Rules:
 
     name: str
     title: str
+    source: str
     unknown: str
     person: tuple[str, ...]
     without_person: str
@@ -174,7 +190,7 @@ def _merge(path: Path, above: tuple[Path, ...]) -> Rules:
     if path.resolve() in above:
         raise Invalid(f"{path}: the rule file extends itself; take the circle out of 'extends'")
     written = _read(path)
-    faults = [f"{path}: there is no setting '{key}'; there are {', '.join(sorted(KEYS))}" for key in written.keys() - KEYS]
+    faults = [f"{path}: there is no setting '{key}'; there are {', '.join(sorted(KEYS))}" for key in written.keys() - KEYS.keys()]
     extends = written.get("extends", [])
     extends = [extends] if isinstance(extends, str) else extends
     if not isinstance(extends, list) or not all(isinstance(one, str) for one in extends):
@@ -190,7 +206,10 @@ def _merge(path: Path, above: tuple[Path, ...]) -> Rules:
     digest = hashlib.sha256(json.dumps([written, [base.digest for base in bases]], default=str, sort_keys=True).encode()).hexdigest()
     columns, types = _over(*(base.columns for base in bases), columns), _over(*(base.types for base in bases), types)
     title = str(written.get("title", path.stem))
-    return Rules(name=path.stem, title=title, columns=columns, tables=merged, types=types, sources=sources, digest=digest, **settings)
+    source = str(written.get("source", ""))
+    return Rules(
+        name=path.stem, title=title, source=source, columns=columns, tables=merged, types=types, sources=sources, digest=digest, **settings
+    )
 
 
 def _over(*layers: Mapping[str, Rule]) -> dict[str, Rule]:
@@ -227,7 +246,7 @@ def _settings(path: Path, written: dict[str, Any], bases: list[Rules], faults: l
 def _shift(path: Path, written: Any, base: Shift, faults: list[str]) -> Shift:
     if written is None:
         return base
-    if not isinstance(written, dict) or written.keys() - SHIFT:
+    if not isinstance(written, dict) or written.keys() - SHIFT.keys():
         faults.append(f"{path}: [shift] has {', '.join(sorted(SHIFT))} and nothing else")
         return base
     days, weekday = written.get("days", base.days), written.get("weekday", base.weekday)

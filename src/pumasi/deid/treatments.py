@@ -41,7 +41,9 @@ class Step:
 
     def told(self) -> str:
         """The step as it would be written in a rule file."""
-        shown = [f"{name} = {_toml(value)}" for name, value in self.given.items() if value != TREATMENTS[self.do].parameters[name].default]
+        shown = [
+            f"{name} = {written(value)}" for name, value in self.given.items() if value != TREATMENTS[self.do].parameters[name].default
+        ]
         return f'{{ do = "{self.do}", {", ".join(shown)} }}' if shown else f'"{self.do}"'
 
 
@@ -279,9 +281,9 @@ TREATMENTS: dict[str, Treatment] = {
 }
 
 
-def parse(written: Any, where: str) -> Steps:
+def parse(given: Any, where: str) -> Steps:
     """The steps of a treatment as a rule file writes it: a word, a table with `do`, or a list of both. `Invalid` with all faults."""
-    parts = written if isinstance(written, list) else [written]
+    parts = given if isinstance(given, list) else [given]
     faults: list[str] = []
     steps = tuple(step for part in parts if (step := _step(part, where, faults)) is not None)
     if not parts:
@@ -293,8 +295,8 @@ def parse(written: Any, where: str) -> Steps:
     return steps
 
 
-def _step(written: Any, where: str, faults: list[str]) -> Step | None:
-    table = {"do": written} if isinstance(written, str) else written
+def _step(part: Any, where: str, faults: list[str]) -> Step | None:
+    table = {"do": part} if isinstance(part, str) else part
     if not isinstance(table, dict) or not isinstance(table.get("do"), str):
         faults.append(f'{where}: a treatment is a word like "drop", or a table like {{ do = "round", to = 5 }}')
         return None
@@ -369,9 +371,10 @@ def told(steps: Steps) -> str:
     return steps[0].told() if len(steps) == 1 else f"[{', '.join(step.told() for step in steps)}]"
 
 
-def _toml(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value as TOML writes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return f"[{', '.join(_toml(one) for one in value)}]"
+        return f"[{', '.join(written(one) for one in value)}]"
     return f'"{value}"' if isinstance(value, str) else str(value)

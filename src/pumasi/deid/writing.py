@@ -157,10 +157,10 @@ def run(connection: duckdb.DuckDBPyConnection, statement: str, watch: Watch) -> 
         while worker.is_alive():
             worker.join(0.2)
             watch(max(0.0, connection.query_progress()))
-    except BaseException:
-        connection.interrupt()
-        worker.join()
-        raise
+    finally:
+        if worker.is_alive():  # somebody interrupted us
+            connection.interrupt()
+            worker.join()
     if failed:
         raise failed[0]
     watch(100.0)

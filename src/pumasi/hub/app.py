@@ -30,6 +30,7 @@ from pumasi.hub.readers import Readers
 from pumasi.hub.recovery import Recovery
 from pumasi.hub.settings import HubSettings, load
 from pumasi.hub.tasks import Mailbox
+from pumasi.hub.witnesses import Witnesses
 from pumasi.kernel import event as ev
 from pumasi.kernel import request as signed_request
 from pumasi.kernel.envelope import Keys, b64, unb64
@@ -104,7 +105,11 @@ def make_app(hub: Hub) -> FastAPI:
         if not hub.recovery.pending:
             hub.log.start()
         stop = threading.Event()
-        for step, pause in ((lambda: _tidy(hub), TIDY_PAUSE), (hub.publisher.step, PUBLISH_PAUSE)):
+        for step, pause in (
+            (lambda: _tidy(hub), TIDY_PAUSE),
+            (hub.publisher.step, PUBLISH_PAUSE),
+            (Witnesses(hub.log).step, PUBLISH_PAUSE),
+        ):
             threading.Thread(target=_forever, args=(step, pause, stop), daemon=True).start()
         keeping = threading.Thread(target=hub.site.keep_snapshots, args=(stop,), daemon=True, name="snapshots")
         keeping.start()

@@ -15,6 +15,7 @@ from threading import Lock
 
 from pumasi.kernel import request as signed_request
 from pumasi.kernel.errors import Invalid, Tampered
+from pumasi.store.hubname import hub_name
 from pumasi.store.once import Once
 from pumasi.store.site import Site, utc_now
 
@@ -74,7 +75,7 @@ class Callers:
     parties: Seats = field(default_factory=lambda: Seats(total=PARTIES, each=PARTY))
 
     def __post_init__(self) -> None:
-        self._hub = signed_request.hub_name((self.home / "hub.crt").read_text(encoding="utf-8"))
+        self._hub = hub_name((self.home / "hub.crt").read_text(encoding="utf-8"))
         self._once = Once(self.home / "requests.db")
 
     def authenticate(self, asked: Asked) -> Caller:

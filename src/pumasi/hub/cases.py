@@ -28,4 +28,5 @@ def bundle_of(log: Sequencer, case: str, checkpoint: str) -> bytes:
         tree=log.site.tree,
         documents={commitment: {"salt": document.salt, "body": document.body} for commitment, document in opened.items()},
         erased=erased,
+        witnesses=log.outside().values(),
     )

@@ -6,19 +6,15 @@ was never used before lets the hub answer it once.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pumasi.kernel.envelope import Keys, b64, new_id, open_signed, sha256, sign, unb64
-from pumasi.kernel.errors import Invalid, Tampered
+from pumasi.kernel.errors import Tampered
 from pumasi.kernel.model import Hash, Instant, MemberId, Model, PersonId, RandomId
 
 HEADER = "Pumasi-Request"
 WINDOW = timedelta(minutes=5)  # how far the clocks of two parties may differ
-_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\\s]+)-----END CERTIFICATE-----")
 
 
 class Request(Model):
@@ -39,17 +35,6 @@ class Asker:
     key: str
     digest: str
     until: datetime
-
-
-def hub_name(pem: str) -> str:
-    """How requests name a hub: the SHA-256 of the first certificate in its hub.crt."""
-    found = _CERTIFICATE.search(pem)
-    try:
-        if found is not None:
-            return sha256(base64.b64decode("".join(found[1].split()), validate=True))
-    except (binascii.Error, ValueError):
-        pass
-    raise Invalid("hub.crt holds no certificate in PEM; copy it from the coordinating body again")
 
 
 def header(keys: Keys, *, author: str, hub: str, method: str, target: str, body: bytes, now: datetime) -> str:

@@ -7,16 +7,19 @@ no vote's words, no dataset's description, no result. `verify.py` beside this fi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pumasi.kernel.envelope import b64, canonical
 from pumasi.kernel.errors import Invalid, NotFound, Tampered
 from pumasi.kernel.event import CONSORTIUM
-from pumasi.ledger.note import Checkpoint, cosigner_vkey, log_vkey, parse_checkpoint
+from pumasi.ledger.note import Checkpoint, VKey, cosigner_vkey, log_vkey, parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
 
 FORMAT = "pumasi bundle v1"
+WITNESSED = "pumasi bundle v2"  # with cosignatures of witnesses that are no members
+_NAME = re.compile("[A-Za-z0-9._~:/@%-]{1,200}")  # of a witness that a bundle can name
 # The documents that a bundle opens: in which event, and under which field, each is committed to.
 OPENED = {
     "ApplicationSubmitted": "application",
@@ -42,11 +45,13 @@ def build(
     tree: Tree,
     documents: Mapping[str, Mapping[str, Any]],
     erased: Collection[str] = (),
+    witnesses: Iterable[VKey] = (),
 ) -> bytes:
     """The bundle of `case` under `checkpoint`, from entries of the consortium and of the case in ascending order.
 
     What follows the closing event is left out, and so are cosignatures by members that it does not show. `documents` maps
     commitments to `{"salt", "body"}` and may hold more than is opened; `Invalid` when it holds less and the rest is not `erased`.
+    Witnesses outside the membership are named in it when they have cosigned: the log does not know their keys ("pumasi bundle v2").
     """
     head = parse_checkpoint(checkpoint)
     shown = _until_closed(case, entries)
@@ -59,11 +64,12 @@ def build(
     if any(tree.leaf(index) != leaf_hash(data) for index, data, _ in shown):
         raise Tampered("an entry is not the one that stands in the log at its index")
     events = [event for _, _, event in shown]
+    outside = [vkey for vkey in witnesses if _NAME.fullmatch(vkey.name) and any(line.is_by(vkey) for line in head.lines)]
     return canonical(
         {
-            "format": FORMAT,
+            **({"format": WITNESSED, "witnesses": [str(vkey) for vkey in outside]} if outside else {"format": FORMAT}),
             "case": case,
-            "checkpoint": str(_with_known_lines(head, events)),
+            "checkpoint": str(_with_known_lines(head, events, outside)),
             "entries": [
                 {"index": index, "event": json.loads(data), "proof": [b64(step) for step in tree.inclusion_proof(index, head.size)]}
                 for index, data, _ in shown
@@ -106,8 +112,8 @@ def _heads(events: list[dict[str, Any]], tree: Tree, size: int) -> list[dict[str
     return [{"size": at, "root": root, "proof": [b64(step) for step in tree.consistency_proof(at, size)]} for at, root in sorted(seen)]
 
 
-def _with_known_lines(head: Checkpoint, events: list[dict[str, Any]]) -> Checkpoint:
-    """The checkpoint with the signatures whose keys the bundle itself introduces; others prove nothing to its reader."""
+def _with_known_lines(head: Checkpoint, events: list[dict[str, Any]], outside: list[VKey]) -> Checkpoint:
+    """The checkpoint with the signatures whose keys the bundle itself introduces or names; others prove nothing to its reader."""
     origin, key = events[0]["origin"], events[0]["log_key"]
     admitted = {event["member"] for event in events if event["type"] == "MemberAdmitted"}
     cosigners: dict[str, str] = {}
@@ -118,6 +124,6 @@ def _with_known_lines(head: Checkpoint, events: list[dict[str, Any]]) -> Checkpo
             cosigners.pop(event["subject"], None)
         if event["type"] in ("LogHandedOver", "LogKeyRotated"):
             origin, key = event.get("origin", origin), event["log_key"]
-    known = [log_vkey(origin, key), *(cosigner_vkey(origin, member, key) for member, key in cosigners.items())]
+    known = [log_vkey(origin, key), *(cosigner_vkey(origin, member, key) for member, key in cosigners.items()), *outside]
     lines = tuple(line for line in head.lines if any(line.is_by(vkey) for vkey in known))
     return Checkpoint(head.origin, head.size, head.root, lines)

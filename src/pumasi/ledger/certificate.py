@@ -64,7 +64,7 @@ def facts(bundle: bytes, hospital: str, *, policy: bytes | None = None) -> dict[
     return {
         "format": FORMAT,
         "status": "TWO-SIDED" if side.share_destroyed else "ONE-SIDED",
-        "witnessed": bool(verified.cosigners),
+        "witnessed": any(verified.cosigners.values()),
         "pinned": policy is not None,
         "complete": history.state == "closed",
         "log": head.origin,

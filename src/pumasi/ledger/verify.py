@@ -207,6 +207,7 @@ CONSORTIUM = "consortium"
 MEMBER, PERSON = name(r"[^@|/\\\x00-\x1f]{1,64}"), name(r"[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}")
 LINE = line(r"(?s:.{1,300})")
 ORIGIN = text(r"[A-Za-z0-9._:/-]{1,200}")
+VKEY = text(r"[A-Za-z0-9._~:/@%-]{1,200}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}")  # of a witness outside the membership
 ID, HASH, KEY = text(r"[0-9a-f]{32}"), text(r"[0-9a-f]{64}"), text(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 DAY, INSTANT = moment(r"[0-9]{4}(-[0-9]{2}){2}"), moment(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z")
 SIGNATURE = text(r"[A-Za-z0-9+/]{85}[AQgw]==")
@@ -231,6 +232,8 @@ BUNDLE: Fields = {
     "heads": many(record({"size": ONE_UP, "root": HASH, "proof": many(TEXT)})),
     "documents": mapping(HASH, record({"salt": HASH, "body": anything})),
 }  # fmt: skip
+
+BUNDLE_V2: Fields = BUNDLE | {"format": one_of("pumasi bundle v2"), "witnesses": many(VKEY, least=1)}
 
 SIGNED: Fields = {"body": lambda value: isinstance(value, dict), "key": TEXT, "sig": TEXT}
 COMMON: Fields = {
@@ -1255,14 +1258,15 @@ class Verified:
     history: History
     head: Checkpoint
     entries: list[Entry]
-    cosigners: dict[NoteKey, str]  # those that signed the head, and which member each is
+    cosigners: dict[NoteKey, str]  # those that signed the head, and which member each is; "" for a witness outside the membership
     log: NoteKey
 
 
 def verify(data: bytes, *, may_be_open: bool = False, may_be_erased: bool = False) -> Verified:
     """Steps 1 to 6; `Broken` with the reasons when something does not hold."""
     bundle = read_canonical(data)
-    need((record(BUNDLE)(bundle), "this is not a Pumasi case bundle of version 1, or it has unknown fields"))
+    known = record(BUNDLE)(bundle) or record(BUNDLE_V2)(bundle)
+    need((known, "this is not a Pumasi case bundle of version 1 or 2, or it has unknown fields"))
     head = read_checkpoint(bundle["checkpoint"])
     entries = _read_entries(bundle["entries"], head)
     history = History(bundle["case"], bundle["documents"], may_be_erased=may_be_erased)
@@ -1288,8 +1292,20 @@ def verify(data: bytes, *, may_be_open: bool = False, may_be_erased: bool = Fals
         for name, member in history.members.items()
         if member.admitted and member.cosigner is not None
     }
-    signed = check_checkpoint(head, log, [*members])
-    return Verified(history, head, entries, {key: name for key, name in members.items() if key in signed}, log)
+    outside = _outside(bundle.get("witnesses", []), history)
+    signed = check_checkpoint(head, log, [*members, *outside])
+    need((signed >= set(outside), "the bundle names a witness that has not cosigned the head"))
+    return Verified(history, head, entries, {key: name for key, name in members.items() if key in signed} | dict.fromkeys(outside, ""), log)
+
+
+def _outside(texts: list[str], history: History) -> list[NoteKey]:
+    """The witnesses that a bundle names beside the members: no key of theirs is one that the log knows."""
+    found: list[NoteKey] = []
+    for text in texts:
+        found.append(_read_vkey(text, COSIGNER, found))
+    known = {base64.b64decode(key) for key in history.keys}
+    need((all(key.public not in known for key in found), "a witness outside the membership has a key of somebody whom the log knows"))
+    return found
 
 
 def _cosigner(origin: str, member: str, key: str) -> NoteKey:
@@ -1340,7 +1356,7 @@ def policy_refusals(policy: Policy, verified: Verified) -> list[str]:
     """
     logs = [log for log in verified.history.logs if log.since <= verified.head.size]
     pins = [at for at, log in enumerate(logs) if NoteKey(log.origin, LOG, base64.b64decode(log.key)) in policy.logs]
-    signed = _stood_for(verified, verified.cosigners.values())
+    signed = _stood_for(verified, filter(None, verified.cosigners.values()))
     outside = {key for key, name in verified.cosigners.items() if not name}
     wanted = [_stood_for(verified, log.by) for log in logs[(pins or [0])[-1] + 1 :] if log.by]
     return [
@@ -1385,10 +1401,13 @@ def report(verified: Verified, *, pinned: bool) -> list[str]:
     if any(side.issued for side in history.sides.values()):
         lines.append("- The heads of the log that the hospitals saw when they issued their permits are part of this log.")
     lines += [f"- {sentence}" for sentence in _of_log(history)]
-    names = ", ".join(key.name for key in verified.cosigners)
+    members = [key.name for key, member in verified.cosigners.items() if member]
+    outside = [key.name for key, member in verified.cosigners.items() if not member]
+    names = ", ".join(members)
     lines += [
-        f"- {len(verified.cosigners)} cosignature{'s' * (len(verified.cosigners) != 1)} on the head" + (f": {names}" if names else ""),
+        f"- {len(members)} cosignature{'s' * (len(members) != 1)} on the head" + (f": {names}" if names else ""),
         *([] if names else ["  NOT WITNESSED: only the log itself has signed; a second history of it could exist."]),
+        *([f"- Outside the membership the head is cosigned by {', '.join(outside)}; who they are only a policy says."] if outside else []),
         *(["- The log's key is the one that the policy pins, and the cosignatures reach its quorum."] if pinned else []),
         "",
         "What is not proven:",

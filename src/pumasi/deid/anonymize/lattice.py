@@ -148,10 +148,13 @@ def _part(combinations: Combinations, columns: Sequence[int]) -> _Part:
 def numbered(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
     """Numbers for the distinct rows of these columns, and a row of each."""
     of = columns[0]
-    for column in columns[1:]:
-        of = np.unique(of * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1]
-    _, first, of = np.unique(of, return_index=True, return_inverse=True)
-    return of, first
+    for place, column in enumerate(columns[1:]):
+        small = np.unique(of, return_inverse=True)[1] if place else of  # so that no product leaves 64 bits
+        of = small * (int(column.max(initial=0)) + 1) + column
+    found, of = np.unique(of, return_inverse=True)
+    row = np.empty(len(found), dtype=np.int64)
+    row[of] = np.arange(len(of))
+    return of, row
 
 
 def _split(codes: Sequence[Ints], columns: Sequence[int]) -> list[list[int]]:

@@ -17,7 +17,6 @@ from pumasi.deid.anonymize.lattice import Bools, Classes, Combinations, Node, nu
 from pumasi.deid.hierarchy import Floats, Ints
 
 _DIGITS = 1e10  # published values are cut after ten decimals
-_SLACK = 1 - 1e-9  # keeps a bound below the value that it bounds, whatever is rounded
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,13 @@ class PerColumn:
         return float(self._joined([terms[level] for terms, level in zip(self._terms, node, strict=True)]))
 
     def value(self, classes: Classes, fails: Bools) -> float:
-        extra = self.extra(classes, np.where(fails, classes.counts, 0.0)) if self.counts_suppression else np.zeros(len(self.base))
-        return float(self.aggregate([self.base[column][level] + extra[column] for column, level in enumerate(classes.node)]))
+        if not self.counts_suppression:
+            return self.least(classes.node)
+        return self.with_extra(classes.node, self.extra(classes, np.where(fails, classes.counts, 0.0)))
+
+    def with_extra(self, node: Node, extra: Floats) -> float:
+        """What a node loses with what suppression adds per column."""
+        return float(self.aggregate([self.base[column][level] + extra[column] for column, level in enumerate(node)]))
 
     def whole(self, classes: Classes) -> float:
         return self.least(classes.node)
@@ -86,9 +90,9 @@ class PerColumn:
         codes = self.combinations.codes
         return np.array([self._suppressed(column, level, codes[column][mine], weight[mine]) for column, level in enumerate(classes.node)])
 
-    def owed(self, classes: Classes, owed: Floats) -> Floats:
-        """Per column, what suppression adds at least at this and all more specific nodes, which suppress as much of each slot."""
-        return self.extra(classes, owed) * _SLACK
+    def countable(self, classes: Classes, owed: Floats) -> Floats:
+        """What of the records owed bounds the loss of more specific nodes from below."""
+        return owed
 
     def aggregate(self, parts: Sequence[Floats]) -> Floats:
         """All columns as one number; arrays of parts give an array."""
@@ -171,9 +175,9 @@ class Entropy(PerColumn):
         self._factors = factors
         super().__init__(combinations, weights, counts_suppression=not monotonic)
 
-    def owed(self, classes: Classes, owed: Floats) -> Floats:
+    def countable(self, classes: Classes, owed: Floats) -> Floats:
         # Only what is suppressed wholly bounds an entropy from below: n H grows with every record added.
-        return super().owed(classes, np.where(owed >= classes.counts, classes.counts, 0.0))
+        return np.where(owed >= classes.counts, classes.counts, 0.0)
 
     def _generalised(self, column: int, level: int) -> float:
         tree, counts = self.combinations.hierarchies[column], self._by_value(column)

@@ -19,6 +19,7 @@ from pumasi.deid.anonymize.models import Model, Verdict
 from pumasi.deid.hierarchy import Floats
 
 _HOLDS_RARELY = 16  # most nodes fail, so those with many below them are tried first; measured, decides nothing but the time
+_SLACK = 1 - 1e-9  # keeps a bound below the value that it bounds, whatever is rounded
 _SPREAD = 3_000  # one more node is chosen at a time for so many nodes, because choosing looks at all of them
 
 
@@ -110,30 +111,40 @@ class Search:
         if verdict.doomed:
             self._open[below] = False
             return
+        extra = self._raise_below(below, classes, verdict)
         if verdict.holds:
-            loss = self._metric.value(classes, verdict.fails)
+            loss = self._loss(classes, verdict, extra)
             place = int(np.ravel_multi_index(node, self._open.shape))
             self._best = min(self._best, (loss, float(self._sums[node]), place))
-        self._raise_below(below, classes, verdict)
+
+    def _loss(self, classes: Classes, verdict: Verdict, extra: Floats | None) -> float:
+        if extra is not None and isinstance(self._metric, PerColumn):
+            return self._metric.with_extra(classes.node, extra)
+        return self._metric.value(classes, verdict.fails)
 
     def _floor_above(self, node: Node, classes: Classes) -> None:
         if not isinstance(self._metric, PerColumn):
             above = tuple(slice(level, None) for level in node)
             np.maximum(self._bound[above], self._metric.whole(classes), out=self._bound[above])
 
-    def _raise_below(self, below: tuple[slice, ...], classes: Classes, verdict: Verdict) -> None:
+    def _raise_below(self, below: tuple[slice, ...], classes: Classes, verdict: Verdict) -> Floats | None:
+        """Let all more specific nodes lose what is owed here; returns it per column when it is also all that is suppressed here."""
         metric = self._metric
-        if self._extra is None or not isinstance(metric, PerColumn) or not self._open[below].any():
-            return
-        owed = metric.owed(classes, verdict.owed)
-        if not owed.any():
-            return
-        parts = []
-        for column, base in enumerate(metric.base):
-            extra = self._extra[column][below]
-            np.maximum(extra, owed[column], out=extra)
-            parts.append(extra + _along(base[self._floor[column] :][below[column]], column, len(below)))
-        self._bound[below] = metric.aggregate(parts)
+        if self._extra is None or not isinstance(metric, PerColumn):
+            return None
+        owed = metric.countable(classes, verdict.owed)
+        exact = bool(np.array_equal(owed, np.where(verdict.fails, classes.counts, 0.0)))
+        if not exact and not owed.any():
+            return None
+        added = metric.extra(classes, owed)
+        if added.any() and self._open[below].any():
+            parts = []
+            for column, base in enumerate(metric.base):
+                extra = self._extra[column][below]
+                np.maximum(extra, added[column] * _SLACK, out=extra)
+                parts.append(extra + _along(base[self._floor[column] :][below[column]], column, len(below)))
+            self._bound[below] = metric.aggregate(parts)
+        return added if exact else None
 
     def _first_bound(self, heights: Node) -> Floats:
         if not isinstance(self._metric, PerColumn):

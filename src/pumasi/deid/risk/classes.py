@@ -23,6 +23,7 @@ from pumasi.kernel.errors import Invalid
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Hashes = NDArray[np.uint64]
 
 _SERIAL = count()
 
@@ -125,9 +126,9 @@ def classes(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()
     check(table, quasi=quasi, sensitive=sensitive)
     names = [*quasi, *sensitive]
     with table.explained(), _counted(table, names) as found:
-        columns = _columns(table.connection, found, names)
+        columns, hashes = _columns(table.connection, found, names)
         labels = [_labels(table.connection, found, place) for place in range(len(quasi), len(names))]
-        coded, rows = _codes(table.connection, found, columns)
+        coded, rows = _codes(table.connection, found, columns, hashes)
     joint = Joint(tuple(columns), tuple(coded), rows)
     if not sensitive:
         return Classes(joint.columns, joint.codes, rows, (), joint)
@@ -173,19 +174,21 @@ def _counted(table: Table, names: Sequence[str]) -> Iterator[str]:
         table.connection.execute(f"DROP TABLE IF EXISTS {found}")
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, found: str, names: Sequence[str]) -> list[Column]:
-    """The levels of every column in the order of their text; a missing value, if any, comes first."""
+def _columns(connection: duckdb.DuckDBPyConnection, found: str, names: Sequence[str]) -> tuple[list[Column], list[Hashes]]:
+    """The levels of every column in the order of their text, a missing value, if any, first; and the hash of each level."""
     parts = (
         f"SELECT {place} AS place, CAST(sum(n) AS BIGINT) AS n, c{place} IS NULL AS missing, try_cast(c{place} AS DOUBLE) AS number, "
         f"epoch_us(try_cast(c{place} AS TIMESTAMP)) AS moment, coalesce(regexp_matches(c{place}, '^[+-]?0[0-9]'), false) AS padded, "
-        f"row_number() OVER (ORDER BY c{place} NULLS FIRST) AS k FROM {found} GROUP BY c{place}"
+        f"row_number() OVER (ORDER BY c{place} NULLS FIRST) AS k, hash(c{place}) AS h FROM {found} GROUP BY c{place}"
         for place in range(len(names))
     )
     got = connection.execute(f"{' UNION ALL '.join(parts)} ORDER BY place, k").fetchnumpy()
     place, rows, missing = (np.asarray(got[key]).astype(np.int64) for key in ("place", "n", "missing"))
     numbers, moments, padded = _known(got["number"]), _known(got["moment"]), np.asarray(got["padded"]).astype(bool)
     mine = [place == number for number in range(len(names))]
-    return [_column(one, rows[at], missing[at] == 1, numbers[at], moments[at], padded[at]) for one, at in zip(names, mine, strict=True)]
+    columns = [_column(one, rows[at], missing[at] == 1, numbers[at], moments[at], padded[at]) for one, at in zip(names, mine, strict=True)]
+    hashes = np.asarray(got["h"])
+    return columns, [hashes[at] for at in mine]
 
 
 def _column(title: str, rows: Ints, missing: NDArray[np.bool_], numbers: Floats, moments: Floats, padded: NDArray[np.bool_]) -> Column:
@@ -211,8 +214,33 @@ def _labels(connection: duckdb.DuckDBPyConnection, found: str, place: int) -> tu
     return tuple(row[0] for row in connection.execute(f"SELECT DISTINCT c{place} FROM {found} ORDER BY 1 NULLS FIRST").fetchall())
 
 
-def _codes(connection: duckdb.DuckDBPyConnection, found: str, columns: Sequence[Column]) -> tuple[list[NDArray[Any]], Ints]:
+def _codes(
+    connection: duckdb.DuckDBPyConnection, found: str, columns: Sequence[Column], hashes: Sequence[Hashes]
+) -> tuple[list[NDArray[Any]], Ints]:
     """The number of the level in each column, and the rows, of each combination."""
+    row = connection.execute(f"SELECT count(*) FROM {found}").fetchone()
+    few = row is not None and row[0] <= FEW and all(len(np.unique(one)) == len(one) for one in hashes)
+    coded, rows = _hashed(connection, found, hashes) if few else _joined(connection, found, columns)
+    order = np.argsort(grouped(coded)[0])  # the database's order differs from run to run, and with it the last digit of a sum
+    return [code[order] for code in coded], rows[order]
+
+
+FEW = 500_000
+
+
+def _hashed(connection: duckdb.DuckDBPyConnection, found: str, hashes: Sequence[Hashes]) -> tuple[list[NDArray[Any]], Ints]:
+    """By hashes, no two of which are the same in a column: quicker where there are not many combinations."""
+    parts = ", ".join(f"hash(c{place}) AS h{place}" for place in range(len(hashes)))
+    got = connection.execute(f"SELECT {parts}, n FROM {found}").fetchnumpy()
+    coded = []
+    for place, levels in enumerate(hashes):
+        order = np.argsort(levels)
+        coded.append(order[np.searchsorted(levels[order], np.asarray(got[f"h{place}"]))])
+    return coded, np.asarray(got["n"], dtype=np.int64)
+
+
+def _joined(connection: duckdb.DuckDBPyConnection, found: str, columns: Sequence[Column]) -> tuple[list[NDArray[Any]], Ints]:
+    """By the values themselves, in as few bytes as the levels need."""
     parts, joins = [], []
     for place, column in enumerate(columns):
         small = next(width for width, top in _WIDTHS if column.levels <= top)
@@ -221,9 +249,7 @@ def _codes(connection: duckdb.DuckDBPyConnection, found: str, columns: Sequence[
         numbered = f"SELECT c{place}, row_number() OVER (ORDER BY c{place} NULLS FIRST) - 1 AS k FROM ({levels})"
         joins.append(f"JOIN ({numbered}) AS l{place} ON {found}.c{place} IS NOT DISTINCT FROM l{place}.c{place}")
     got = connection.execute(f"SELECT {', '.join(parts)}, n FROM {found} {' '.join(joins)}").fetchnumpy()
-    coded = [np.asarray(got[f"c{place}"]) for place in range(len(columns))]
-    order = np.argsort(grouped(coded)[0])  # the database's order differs from run to run, and with it the last digit of a sum
-    return [code[order] for code in coded], np.asarray(got["n"], dtype=np.int64)[order]
+    return [np.asarray(got[f"c{place}"]) for place in range(len(columns))], np.asarray(got["n"], dtype=np.int64)
 
 
 _WIDTHS = (("UTINYINT", 1 << 8), ("USMALLINT", 1 << 16), ("UINTEGER", 1 << 32))

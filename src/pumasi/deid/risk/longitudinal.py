@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pumasi.deid.dates import day
 from pumasi.deid.engine import name
 from pumasi.deid.reading import Table
 from pumasi.kernel.errors import Invalid
@@ -52,17 +53,20 @@ def longitudinal(table: Table, *, person: str, events: Sequence[str], people: in
 
 def _is_date(table: Table, column: str) -> bool:
     row = table.connection.execute(
-        f"SELECT count(v), count(try_cast(v AS TIMESTAMP)), count(try_cast(v AS DOUBLE)) "
-        f"FROM (SELECT CAST({name(column)} AS VARCHAR) AS v FROM ({table.sql}) LIMIT 100000)"
+        f"SELECT count(v), count({day('v')}) FROM (SELECT {_text(column)} AS v FROM ({table.sql}) LIMIT 100000)"
     ).fetchone()
-    return row is not None and 0 < row[0] == row[1] and row[2] < row[0]
+    return row is not None and 0 < row[0] == row[1]
+
+
+def _text(column: str) -> str:
+    return f"trim(CAST({name(column)} AS VARCHAR))"
 
 
 def _fingerprint(
     table: Table, person: str, events: Sequence[str], dates: Sequence[str], precision: str, people: int, known: int
 ) -> Fingerprint:
     parts = [
-        f"date_trunc('{precision}', CAST(CAST({name(one)} AS VARCHAR) AS TIMESTAMP))" if one in dates else f"CAST({name(one)} AS VARCHAR)"
+        f"date_trunc('{precision}', {day(_text(one))})" if one in dates else _text(one)
         for one in events
         if not (one in dates and precision == "none")
     ]

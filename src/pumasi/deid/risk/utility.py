@@ -72,7 +72,7 @@ def _kept(before: Table, after: Table, column: str) -> Kept:
 
 @dataclass(frozen=True)
 class _Levels:
-    """The levels of a column as sorted hashes (0 for a missing value), their shares, and quantiles when all are numbers."""
+    """The levels of a column as sorted hashes, their shares, and quantiles when all are numbers."""
 
     hashes: NDArray[np.uint64]
     share: Floats
@@ -84,9 +84,7 @@ def _levels(table: Table, column: str) -> _Levels:
     points = ", ".join(str(one) for one in QUANTILES)
     value = f"SELECT CAST({name(column)} AS VARCHAR) AS v FROM ({table.sql})"
     with table.explained():
-        found = table.connection.execute(
-            f"SELECT coalesce(hash(v), 0) AS h, count(*) AS n FROM ({value}) GROUP BY v ORDER BY h"
-        ).fetchnumpy()
+        found = table.connection.execute(f"SELECT hash(v) AS h, count(*) AS n FROM ({value}) GROUP BY v ORDER BY h").fetchnumpy()
         row = table.connection.execute(
             f"SELECT count(v) > 0 AND count(v) = count(try_cast(v AS DOUBLE)), 1 - count(v) / count(*), "
             f"quantile_cont(try_cast(v AS DOUBLE), [{points}]) FROM ({value})"

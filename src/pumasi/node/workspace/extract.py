@@ -19,7 +19,8 @@ from pathlib import Path
 
 import duckdb
 
-from pumasi.deid.tables import pseudonyms, year_of
+from pumasi.deid.dates import year_of
+from pumasi.deid.keys import pseudonyms
 from pumasi.kernel.errors import Invalid, PumasiError
 from pumasi.kernel.permit import Permit
 from pumasi.kernel.study import AgreedColumn, AgreedTable

@@ -68,6 +68,10 @@ const KOREAN = {
     "항목 {0}부터 원장은 새 키로 서명합니다. 앞의 키가 동의했습니다.",
   "After entry {0} the log was handed over to the name {1} and a new key, by {2} of those that cosigned it: {3}.":
     "항목 {0} 뒤에 원장이 {1}(이)라는 이름과 새 키로 넘어갔습니다. 공동서명하던 기관 {2}곳이 서명했습니다: {3}.",
+  "Outside the membership the head is cosigned by {0}; who they are only a policy says.":
+    "회원이 아닌 {0}도 머리에 공동서명했습니다. 누구인지는 신뢰 정책만 말해 줍니다.",
+  "the bundle names a witness that has not cosigned the head": "묶음이 적은 증인이 머리에 공동서명하지 않았습니다",
+  "a witness outside the membership has a key of somebody whom the log knows": "회원이 아닌 증인의 키가 원장이 아는 이의 키입니다",
   "0 cosignatures on the head": "머리에 공동서명 0건",
   "1 cosignature on the head: {0}": "머리에 공동서명 1건: {0}",
   "{0} cosignatures on the head: {1}": "머리에 공동서명 {0}건: {1}",
@@ -148,7 +152,7 @@ const KOREAN = {
   "a base64 value has the wrong form or length": "base64 값의 형식이나 길이가 틀립니다",
   "a signed {0} has exactly the fields body, key and sig": "서명된 {0}에는 body, key, sig 필드만 있어야 합니다",
   "the signature on the {0} does not hold": "{0}의 서명이 맞지 않습니다",
-  "this is not a Pumasi case bundle of version 1, or it has unknown fields": "품앗이 사건 묶음(버전 1)이 아니거나, 알 수 없는 필드가 있습니다",
+  "this is not a Pumasi case bundle of version 1 or 2, or it has unknown fields": "품앗이 사건 묶음(버전 1)이 아니거나, 알 수 없는 필드가 있습니다",
 
   // 3, 4: tree and notes
   "entry {0}: {1}": "항목 {0}: {1}",

@@ -79,6 +79,7 @@ const MEMBER = properName(String.raw`[^@\|\/\\\x00-\x1f]{1,64}`);
 const PERSON = properName(String.raw`[a-z0-9\-]{1,32}@[^@\|\/\\\x00-\x1f]{1,64}`);
 const LINE = line("[^]{1,300}");
 const ORIGIN = text(String.raw`[A-Za-z0-9._:\/\-]{1,200}`);
+const VKEY = text(String.raw`[A-Za-z0-9._~:\/@%\-]{1,200}\+[0-9a-f]{8}\+[A-Za-z0-9+\/]{44}`); // of a witness outside the membership
 const SIGNATURE = text("[A-Za-z0-9+/]{85}[AQgw]==");
 const ID = text("[0-9a-f]{32}"), HASH = text("[0-9a-f]{64}"), KEY = text("[A-Za-z0-9+\\/]{42}[AEIMQUYcgkosw048]=");
 const DAY = moment("[0-9]{4}(?:-[0-9]{2}){2}"), INSTANT = moment("[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}Z");
@@ -103,6 +104,8 @@ const BUNDLE = {
   heads: many(record({ size: ONE_UP, root: HASH, proof: many(TEXT) })),
   documents: mapping(HASH, record({ salt: HASH, body: ANYTHING })),
 };
+
+const BUNDLE_V2 = { ...BUNDLE, format: oneOf("pumasi bundle v2"), witnesses: many(VKEY, 1) };
 
 const SIGNED = { body: isObject, key: TEXT, sig: TEXT };
 const COMMON = {

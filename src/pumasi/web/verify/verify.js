@@ -12,7 +12,8 @@
 /** Steps 1 to 6; `Broken` with the reasons when something does not hold. */
 async function verify(data, { mayBeOpen = false, mayBeErased = false } = {}) {
   const bundle = readCanonical(data);
-  need([record(BUNDLE)(bundle), say`this is not a Pumasi case bundle of version 1, or it has unknown fields`]);
+  const known = record(BUNDLE)(bundle) || record(BUNDLE_V2)(bundle);
+  need([known, say`this is not a Pumasi case bundle of version 1 or 2, or it has unknown fields`]);
   const head = readCheckpoint(bundle.checkpoint);
   const entries = await readEntries(bundle.entries, head);
   const history = new CaseHistory(bundle.case, bundle.documents, { mayBeErased });
@@ -35,8 +36,22 @@ async function verify(data, { mayBeOpen = false, mayBeErased = false } = {}) {
   const { origin, key } = history.logAt(head.size), log = await noteKey(utf8(origin), LOG, bytesOf(key));
   const witnesses = [...history.members].filter(([, member]) => member.admitted && member.cosigner !== null);
   const members = await Promise.all(witnesses.map(async ([member, { cosigner }]) => ({ member, ...(await cosignerKey(origin, member, cosigner)) })));
-  const signed = await checkCheckpoint(head, log, members);
-  return { history, head, entries, log, cosigners: members.filter((key) => signed.has(key.whole)) };
+  const outside = await readOutside(has(bundle, "witnesses") ? bundle.witnesses : [], history);
+  const signed = await checkCheckpoint(head, log, [...members, ...outside]);
+  need([outside.every((key) => signed.has(key.whole)), say`the bundle names a witness that has not cosigned the head`]);
+  return { history, head, entries, log, cosigners: [...members.filter((key) => signed.has(key.whole)), ...outside] };
+}
+
+/** The witnesses that a bundle names beside the members: no key of theirs is one that the log knows. */
+async function readOutside(texts, history) {
+  const found = [];
+  for (const text of texts) {
+    found.push({ member: "", ...(await readVkey(text, COSIGNER, found)) });
+  }
+  const known = new Set(Array.from(history.keys, (key) => hex(bytesOf(key))));
+  const strange = found.every(({ publicKey }) => !known.has(hex(publicKey)));
+  need([strange, say`a witness outside the membership has a key of somebody whom the log knows`]);
+  return found;
 }
 
 function cosignerKey(origin, member, key) {
@@ -100,7 +115,7 @@ async function policyRefusals(policy, { history, head, cosigners }) {
   const logs = history.logs.filter(({ since }) => BigInt(since) <= head.size);
   const keys = await Promise.all(logs.map(({ origin, key }) => noteKey(utf8(origin), LOG, bytesOf(key))));
   const last = keys.findLastIndex((key) => policy.logs.some((pin) => pin.whole === key.whole)), pinned = last !== -1;
-  const signed = await stoodFor(history, cosigners.map(({ member }) => member));
+  const signed = await stoodFor(history, cosigners.map(({ member }) => member).filter((member) => member !== ""));
   const outside = cosigners.filter(({ member }) => member === "").map((key) => key.whole);
   const reaches = (names) => isReached(policy, policy.quorum[0], new Set([...names, ...outside]));
   const wanted = await Promise.all(logs.slice(Math.max(last, 0) + 1).filter(({ by }) => by.length > 0).map(({ by }) => stoodFor(history, by)));
@@ -123,7 +138,9 @@ async function stoodFor(history, members) {
 
 /** What is proven and what is not, in plain sentences. */
 async function report(verified, { pinned }) {
-  const { history, head, entries, cosigners } = verified;
+  const { history, head, entries } = verified;
+  const cosigners = verified.cosigners.filter(({ member }) => member !== "");
+  const outside = verified.cosigners.filter(({ member }) => member === "").map(({ name }) => new TextDecoder().decode(name)).join(", ");
   const closed = history.state === "closed", permits = [...history.sides.values()].some((side) => side.issued !== null);
   return {
     title: say`case ${history.case} of the log ${head.origin}`,
@@ -143,6 +160,7 @@ async function report(verified, { pinned }) {
       ...(permits ? [say`The heads of the log that the hospitals saw when they issued their permits are part of this log.`] : []),
       ...history.logs.slice(1).map(ofLog),
       cosignatures(cosigners.map((key) => key.member)),
+      ...(outside !== "" ? [say`Outside the membership the head is cosigned by ${outside}; who they are only a policy says.`] : []),
       ...(pinned ? [say`The log's key is the one that the policy pins, and the cosignatures reach its quorum.`] : []),
     ],
     notProven: [
