@@ -38,6 +38,25 @@ def test_two_stories_become_a_file_that_proves_it(live: Live) -> None:
     assert gossip.compare("a neighbour", mine, forked_head(book, book.tree.size - 3)) is None  # told once
 
 
+def test_a_head_by_the_old_key_beyond_a_handover_is_evidence(live: Live) -> None:
+    book = play(until="datasets")
+    old, size = book.log_key, len(book.log)
+    book.hand_over()
+    book.member("newcomer", "company")
+    hub = live(book)
+    node = hub.node(book.hospitals[0])
+    node.site.save_checkpoint(book.tree.size, book.checkpoint())
+    went_on = note.sign_checkpoint(ORIGIN, size=size + 2, root=bytes(32), key=old)
+    found = Gossip(node).compare("a neighbour", book.checkpoint(), went_on)
+    assert found is not None and f"had handed the log over after {size}" in evidence.check(found.read_bytes())[0]
+    # Up to the handover the old key's heads are compared with its own.
+    node.site.save_checkpoint(size, note.sign_checkpoint(ORIGIN, size=size, root=book.tree.root(size), key=old))
+    lied = note.sign_checkpoint(ORIGIN, size=size - 3, root=bytes(32), key=old)
+    found = Gossip(node).compare("a neighbour", book.checkpoint(), lied)
+    assert found is not None and "two stories" in evidence.check(found.read_bytes())[0]
+    assert Gossip(node).compare("a neighbour", book.checkpoint(), "no note") is None
+
+
 def test_one_story_is_no_evidence_and_heads_travel_through_the_hub(live: Live) -> None:
     book = play(until="datasets")
     hub = live(book)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pumasi.hub import governance
-from pumasi.hub.keyshares import KeyShares
+from pumasi.hub.keyshares import LOST, KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.settings import HubSettings
 from pumasi.kernel import event as ev
@@ -134,3 +134,15 @@ def test_a_case_is_closed_once_everything_is_destroyed(tmp_path: Path) -> None:
     size = site.tree.size
     governance.tidy(log, shares, SETTINGS)
     assert site.tree.size == size
+
+
+def test_a_successor_testifies_only_to_halves_that_it_held(tmp_path: Path) -> None:
+    book = play(until="opened")
+    book.hand_over()
+    shares, (first, second, _) = shares_of(tmp_path, book), book.hospitals
+    with pytest.raises(Refused, match="this half was lost"):
+        shares.sealed(book.case, first)
+    gone = shares.destroy(book.case, first)
+    assert (gone.method, gone.failures) == (LOST, gone.attempts)
+    FileKeyring(tmp_path / "shares").create(shares._label(book.case, second))
+    assert shares.destroy(book.case, second).method != LOST

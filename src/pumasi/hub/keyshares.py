@@ -17,6 +17,8 @@ from pumasi.store.site import Site
 
 CONTEXT = b"pumasi/workspace-share/v1"
 ATTEMPTS = 8
+# What the certificate says when the log was handed over: a successor cannot testify to what it never had.
+LOST = "no half was here to destroy: it stayed with the hub from which the log was handed over, or was destroyed before"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class KeyShares:
                 raise Refused(f"'{hospital}' has no permit in force for this case, so there is no key to give")
             label = self._label(case, hospital)
             if permit.state == "open" and not self._keys.holds(label):  # a new half would open nothing
-                raise Refused("this half was lost: the hub was restored from a backup, which holds no keys; end the permit and apply again")
+                raise Refused("this half was lost with the hub that held it, or no backup brought it back; end the permit and apply again")
             custodian = self._keys.custodian(label) if self._keys.holds(label) else self._keys.create(label)
         return seal_to(
             unb64(self._site.world.members[hospital].box, 32), custodian.evaluate(CONTEXT), context=f"{case}|{hospital}".encode()
@@ -53,8 +55,10 @@ class KeyShares:
     def destroy(self, case: str, hospital: str) -> Gone:
         """Destroy this half, if it is there, and try to use it; may be called again after a crash."""
         custodian = self._keys.custodian(self._label(case, hospital))
+        handed_over = len({log.origin for log in self._site.world.logs}) > 1
+        method = LOST if handed_over and not self._keys.holds(self._label(case, hospital)) else custodian.method
         custodian.destroy()
-        return Gone(custodian.method, ATTEMPTS, sum(_refuses(custodian) for _ in range(ATTEMPTS)))
+        return Gone(method, ATTEMPTS, sum(_refuses(custodian) for _ in range(ATTEMPTS)))
 
     def sweep(self) -> int:
         """Destroy again what a restored backup brought back, though the log says that it is destroyed; how many there were."""
