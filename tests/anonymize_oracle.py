@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -27,7 +27,6 @@ class Case:
     gs: float = 0.5
     monotonic: bool = False
     weights: tuple[float, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def limit(self) -> int:
@@ -63,7 +62,7 @@ def suppressed(case: Case, node: Sequence[int]) -> set[int] | None:
     presence = case.models.get("delta_presence")
     if presence and not sized and presence[0] > 0 and any(label not in classes for label in people):
         return None
-    gone = {place for label, places in classes.items() if not _good(case, places, people[label]) for place in places}
+    gone = {place for label, places in classes.items() if not good(case, places, people[label]) for place in places}
     kept = [places for places in classes.values() if places[0] not in gone]
     kept.sort(key=lambda places: (len(places), _tie(case, node, places), places[0]))
     for rule in ("average_risk", "sample_uniqueness"):
@@ -93,7 +92,8 @@ def _share(tree: tuple[Row, ...], level: int, value: str) -> float:
     return sum(line[level] == label for line in tree) / len(tree)
 
 
-def _good(case: Case, places: list[int], people: int) -> bool:
+def good(case: Case, places: list[int], people: int) -> bool:
+    """Whether one class holds the models that look at one class."""
     models, size = case.models, len(places)
     if size < models.get("k", 1) or people < models.get("k_map", 0):
         return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 
 from pumasi.deid.anonymize import command
 from pumasi.kernel.errors import Refused
-from tests.anonymize_oracle import Case, Row, feasible, optimum, suppressed
+from tests.anonymize_oracle import Case, Row, feasible, good, optimum, suppressed
 
 METRICS = ("loss", "entropy", "aecs", "discernibility", "height")
 
@@ -136,6 +138,36 @@ def test_no_node_is_better_than_the_one_that_is_found(metric: str, model: str, t
         node = tuple(found.transformation.values())
         assert dict(feasible(case))[node] == pytest.approx(wanted, rel=1e-9, abs=1e-8)
         _holds_as_written(case, node, folder / "out.csv", found.suppressed)
+
+    check()
+
+
+@pytest.mark.parametrize("model", sorted(set(MODELS) - {"k_map", "delta_presence"}))
+def test_every_class_of_local_recoding_holds_the_models(model: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @given(cases("loss", model))
+    def check(case: Case) -> None:
+        asked = {name: said for name, said in case.models.items() if name not in ("k_map", "delta_presence")}
+        case = replace(case, models=asked, suppression=0.0)
+        folder = tmp_path_factory.mktemp("case")
+        table, config = written(case, folder)
+        config.write_text('recoding = "local"\n' + config.read_text(encoding="utf-8"), encoding="utf-8")
+        try:
+            found = command.run(str(table), config, str(folder / "out.csv"))
+        except Refused:
+            assert optimum(case) is None or {"average_risk", "sample_uniqueness"} & set(asked)
+            return
+        with (folder / "out.csv").open(encoding="utf-8", newline="") as file:
+            _, *rows = csv.reader(file, delimiter=";")
+        classes: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for place, row in enumerate(rows):
+            classes[tuple(row[:-1])].append(place)
+        assert [row[-1] for row in rows] == list(case.secret)
+        assert all(good(case, places, people=0) for places in classes.values())
+        assert len(classes) == found.classes <= asked.get("average_risk", 1.0) * len(rows) + 1e-9
+        assert sum(len(places) == 1 for places in classes.values()) <= asked.get("sample_uniqueness", 1.0) * len(rows)
+        whole = optimum(case)
+        assert whole is None or found.information_loss <= whole + 1e-9 or {"average_risk", "sample_uniqueness"} & set(asked)
 
     check()
 

@@ -53,6 +53,15 @@ FOUND = [
     ("카톡 id: hong_gd77", Kind.HANDLE),
     ("iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4", Kind.IMAGE),
     ("ì „í™” 010-1234-5678", Kind.PHONE),
+    ("80년 1월 1일-1234567", Kind.RRN),
+    ("800101-1-234567", Kind.RRN),
+    ("<b>010</b>-1234<br>5678", Kind.PHONE),
+    ("MDEwLTEy\nMzQtNTY3\nOA==", Kind.PHONE),
+    ("hong@naver", Kind.EMAIL),
+    ("192[.]168[.]0[.]1", Kind.IP),
+    ("PID|1||12345678^^^HOSP||KIM^MINSU", Kind.MRN),
+    ("환자 홍 길동", Kind.NAME),
+    ("J. Thompson", Kind.NAME),
     ("2024년 3월 5일", Kind.DATE),
     ("05-MAR-2024", Kind.DATE),
 ]
@@ -90,4 +99,6 @@ def test_what_stands_in_a_code_is_the_whole_code() -> None:
 
 def test_a_reason_never_quotes_the_text() -> None:
     for text, _ in FOUND:
-        assert all(piece not in span.why for span in find(text) for piece in text.split() if len(piece) > 4 and any(map(str.isdigit, piece)))
+        assert all(
+            piece not in span.why for span in find(text) for piece in text.split() if len(piece) > 4 and any(map(str.isdigit, piece))
+        )

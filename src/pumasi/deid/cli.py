@@ -80,8 +80,8 @@ def table(
     ] = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what was done here, as JSON.")] = None,
     memory_mb: Annotated[
-        int | None, typer.Option(min=200, help="How much memory DuckDB may use, in MiB; what does not fit goes to the disk, encrypted.")
-    ] = None,
+        int, typer.Option(min=200, help="How much memory DuckDB may use, in MiB; what does not fit goes to the disk, encrypted.")
+    ] = 3072,
 ) -> None:
     """Pseudonymise a table: every column is treated as the rules say, or the command refuses."""
     from pumasi.deid.progress import progress

@@ -20,6 +20,7 @@ _SAMPLE = 100_000
 _BATCH = 200_000
 _FEW = 500_000  # different values that are treated beforehand
 _SHARE = 5  # rows that each of them has to stand in
+_LABELS = 2_000  # different results that are carried as numbers of two bytes and written as a dictionary
 
 Make = Callable[[Layers, Value], Sequence[Value]]
 
@@ -38,8 +39,8 @@ class _Wanted:
 class Lookups:
     """The tables that one table's query joins."""
 
-    def __init__(self, table: Table, source: str) -> None:
-        self._table, self._source, self._connection = table, source, table.connection
+    def __init__(self, table: Table, source: str, *, numbered: bool) -> None:
+        self._table, self._source, self._connection, self._numbered = table, source, table.connection, numbered
         self._wanted: list[_Wanted] = []
         self._later: list[str] = []
         self._sampled: list[float] | None = None
@@ -116,10 +117,21 @@ class Lookups:
         query = one.layers.select(f"c0 AS raw, {made}")
         if one.last is None:
             self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name} AS {query}")
+            if self._numbered and [value.kind for value in one.made] == ["text"]:
+                self._number_labels(one.name)
         else:
             self._connection.execute(f"CREATE OR REPLACE TABLE {one.name}_told AS {query}")
             self._in_python(one)
         self._connection.execute(f"DROP TABLE {one.name}_ids")
+
+    def _number_labels(self, name: str) -> None:
+        """Few texts become an ENUM: sorting and writing rows of small numbers is far cheaper than of texts."""
+        labels = f"SELECT DISTINCT t0 FROM {name} WHERE t0 IS NOT NULL"
+        count = self._connection.execute(f"SELECT count(*) FROM ({labels})").fetchone()
+        if count and 0 < count[0] <= _LABELS:
+            self._connection.execute(f"DROP TYPE IF EXISTS {name}_labels")
+            self._connection.execute(f"CREATE TYPE {name}_labels AS ENUM ({labels} ORDER BY t0)")  # in order, so that runs are alike
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT raw, CAST(t0 AS {name}_labels) AS t0 FROM {name}")
 
     def _in_python(self, one: _Wanted) -> None:
         assert one.last is not None

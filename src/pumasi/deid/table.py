@@ -23,6 +23,7 @@ from pumasi.deid.rulefile import Rules
 from pumasi.deid.transform import Treated, prepare
 from pumasi.kernel.errors import Invalid, PumasiError, Refused
 
+MEMORY_MB = 3072  # what does not fit is spilt, so that a larger table takes longer and not more memory
 Tell = Callable[[str, float], None]
 
 # Pushing a check down to the file repeats the work of the columns it is about; small tables are always the ones to look up in.
@@ -84,7 +85,7 @@ def pseudonymise(
     out: str,
     key: Path | None = None,
     today: date | None = None,
-    memory_mb: int | None = None,
+    memory_mb: int = MEMORY_MB,
     tell: Tell = lambda name, share: None,
 ) -> Done:
     """Treat every table that `source` names and write it to `out`. Nothing appears there unless all of it does."""
@@ -98,7 +99,8 @@ def pseudonymise(
         for table in tables:
             opened.callback(table.close)
         secret = keys.in_file(key) if key is not None else keys.forgotten()
-        treated = _prepared(tables, said, secret, today or date.today())
+        to_files = not (out.startswith(reading.POSTGRES) or "::" in out)
+        treated = _prepared(tables, said, secret, today or date.today(), numbered=to_files)
         shown = [one for one in treated if one.columns]
         if not shown:
             raise Invalid(f"{source}: the rules '{said.name}' drop every column, so there is nothing to write")
@@ -114,12 +116,12 @@ def pseudonymise(
     return Done(said, secret, tuple(written), dropped, time.monotonic() - began)
 
 
-def _prepared(tables: list[Table], rules: Rules, key: Key, today: date) -> list[Treated]:
+def _prepared(tables: list[Table], rules: Rules, key: Key, today: date, *, numbered: bool) -> list[Treated]:
     """All tables or none: every fault of every table at once."""
     treated, faults = [], []
     for table in tables:
         try:
-            treated.append(prepare(table, rules, key, today=today))
+            treated.append(prepare(table, rules, key, today=today, numbered=numbered))
         except Invalid as error:
             faults.extend(error.reasons)
     if faults:

@@ -53,10 +53,13 @@ class Treated:
         return faults_of(self.table.connection, self.layers)
 
 
-def prepare(table: Table, rules: Rules, key: Key, *, today: date) -> Treated:
-    """The query that treats a table; `Invalid` with every reason why it cannot be treated by these rules."""
+def prepare(table: Table, rules: Rules, key: Key, *, today: date, numbered: bool = False) -> Treated:
+    """The query that treats a table; `Invalid` with every reason why it cannot be treated by these rules.
+
+    `numbered` lets columns of few texts come as ENUM, which files do not show but a database would.
+    """
     decisions = rules.decide(table.name, table.columns, types(table, rules), table.where)
-    plan = _Plan(table, rules, key, today)
+    plan = _Plan(table, rules, key, today, numbered=numbered)
     faults: list[str] = []
     picked: dict[str, Value] = {}
     for column, decision in decisions.items():
@@ -96,12 +99,12 @@ def _type(table: Table, column: str) -> str:
 class _Plan:
     """What grows while the columns of one table are gone through."""
 
-    def __init__(self, table: Table, rules: Rules, key: Key, today: date) -> None:
+    def __init__(self, table: Table, rules: Rules, key: Key, today: date, *, numbered: bool) -> None:
         self._table, self._rules, self._key, self._today = table, rules, key, today
         self._connection = table.connection
         listed = ", ".join(f"{engine.name(column)} AS c{place}" for place, column in enumerate(table.columns))
         self._source = f"SELECT {listed} FROM ({table.sql})"
-        self.layers, self._lookups = Layers(self._source), Lookups(table, self._source)
+        self.layers, self._lookups = Layers(self._source), Lookups(table, self._source, numbered=numbered)
         self._persons: dict[tuple[str, str], Person] = {}
         table.connection.execute(f"CREATE OR REPLACE TEMP TABLE {sql.PROVINCES} (written VARCHAR, whole VARCHAR)")
         names = [(written, whole) for whole, ways in PROVINCES.items() for written in ways]

@@ -171,7 +171,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path, suffix:
     form = (
         f"FORMAT csv, HEADER, DELIMITER {engine.literal(separator)}"
         if suffix == ".csv"
-        else f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {_ROW_GROUP}"
+        else f"FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE {_ROW_GROUP}"
     )
     path.touch(mode=0o600, exist_ok=False)
     rows = run(connection, f"COPY ({query}) TO {engine.literal(str(path))} ({form}, USE_TMP_FILE false)", watch)

@@ -42,9 +42,13 @@ def find(text: str, *, depth: int = DEEPEST) -> list[Span]:
 
 
 def merged(spans: list[Span]) -> list[Span]:
-    """Without what a surer span covers: of two that overlap the surer one stays, of equals the longer; a date inside a number goes too."""
+    """None that overlap: the surer one stays, of equals the longer; a likely direct identifier goes before the date that begins it."""
     kept: list[Span] = []
-    for span in sorted(spans, key=lambda span: (-span.confidence, span.start - span.end, span.start)):
+    for span in sorted(spans, key=lambda span: (-_weight(span), span.start - span.end, span.start)):
         if not any(span.start < other.end and other.start < span.end for other in kept):
             kept.append(span)
     return sorted(kept, key=lambda span: (span.start, span.end))
+
+
+def _weight(span: Span) -> float:
+    return span.confidence + (span.confidence >= LIKELY and span.kind not in INDIRECT)

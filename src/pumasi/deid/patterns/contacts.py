@@ -90,6 +90,24 @@ _FORMS: list[_Form] = [
         _at,
     ),
     (Kind.EMAIL, 0.8, "the beginning of a mail address", r"(?<![A-Za-z0-9._+-])[A-Za-z0-9._+-]{3,64}@(?=$|\s|[,;])", None, _mail),
+    (
+        *(Kind.EMAIL, 0.9, "a mail address of a well-known provider"),
+        r"[A-Za-z0-9._%+-]{2,64}\s?@\s?(?:naver|daum|hanmail|gmail|nate|kakao|yahoo|hotmail|outlook|icloud)(?![A-Za-z])",
+        None,
+        _mail,
+    ),
+    (
+        *(Kind.MRN, 0.95, "the patient segment of an HL7 message"),
+        r"(?<![A-Za-z])PID\|[^\r\n]{4,2000}",
+        None,
+        lambda clue: "pid|" in clue.low,
+    ),
+    (
+        *(Kind.IP, 0.85, "form of a network address"),
+        r"(?<![0-9A-Za-z:])(?:[0-9A-Fa-f]{1,4}:){0,6}[0-9A-Fa-f]{3,4}::(?:[0-9A-Fa-f]{1,4}:){0,6}[0-9A-Fa-f]{1,4}(?![0-9A-Za-z:])",
+        _ip6,
+        lambda clue: "::" in clue.low,
+    ),
     (Kind.URL, 0.95, "form of a web address", r"\b(?:https?|ftp|sftp|ssh|file)://[^\s<>\"']{3,2000}", None, lambda clue: "://" in clue.low),
     (
         Kind.URL,

@@ -26,10 +26,11 @@ _SAME |= dict.fromkeys(map(ord, "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u280
 _ESCAPE = re.compile(
     r"&(?:\#[0-9]{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"
     r"|(?:%[0-9A-Fa-f]{2})+"
+    r"|</?[A-Za-z][^<>]{0,200}>|[\[({][.@:][\])}]"
     r"|(?:=[0-9A-F]{2}(?:=?\r?\n)?){2,}"
     r"|(?:\\u[0-9a-fA-F]{4})+|(?:\\x[0-9a-fA-F]{2})+|\\u\{[0-9a-fA-F]{1,6}\}|%u[0-9a-fA-F]{4}"
 )
-_HINT = re.compile(r"[&%\\]|=[0-9A-F]{2}=")
+_HINT = re.compile(r"[&%\\]|</?[A-Za-z]|[\[({][.@:][\])}]|=[0-9A-F]{2}=")
 _CLUSTER = re.compile(r"[\u1100-\u115f\ua960-\ua97f][\u1160-\u11a7\ud7b0-\ud7c6]*[\u11a8-\u11ff\ud7cb-\ud7fb]*|.", re.DOTALL)
 
 
@@ -91,6 +92,10 @@ def _unescaped(origin: Plain) -> Plain:
 def _resolve(escape: str) -> str | None:
     if escape[0] == "&":
         return html.unescape(escape)
+    if escape[0] == "<":  # a tag; those that part lines leave a blank
+        return " " if re.match(r"</?(?:br|p|div|li|tr|td|th)\b", escape, re.I) else ""
+    if escape[0] in "[({":
+        return escape[1]
     if escape[:2] in ("\\u", "%u"):
         units = [int(unit, 16) for unit in re.findall(r"[0-9a-fA-F]{4,6}", escape)]
         if any(unit > 0x10FFFF for unit in units):
@@ -140,7 +145,7 @@ def _cluster(cluster: str) -> str:
 
 # --- texts inside the text ---
 
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{4,})*={0,2}")
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{2,})*={0,2}")
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x|\\x)?(?:[0-9a-fA-F]{2}[ :]?){7,}(?![0-9A-Za-z])")
 _BASE32 = re.compile(r"(?<![A-Za-z0-9])[A-Z2-7]{16,}={0,6}(?![A-Za-z0-9])")
 _LATIN = re.compile(r"[\u0080-\u00ff\u0152-\u0178\u02c6\u2013-\u203a\u20ac\u2122]{2}")

@@ -12,7 +12,7 @@ _CODE = r"[A-Za-z]{0,4}[- ]?[0-9](?:[0-9A-Za-z]|[- ](?=[0-9])){3,24}"
 _DIGITS = r"[0-9](?:[^0-9A-Za-z가-힣]{0,3}[0-9]){5,19}"
 _ALONE, _ENDS = r"(?<![A-Za-z])", r"(?![A-Za-z])"
 _RECORD = (
-    r"등록\s?번호|병록(?:\s?번호)?|병력\s?번호|[차챠]트(?:\s?번호)?|환자\s?(?:번호|ID|아이디|등록)|진료\s?(?:카드|번호)|접수\s?번호|검체\s?번호|"
+    r"등록\s?(?:번호|No\.?|\#)|chart(?=[0-9]{5})|병록(?:\s?번호)?|병력\s?번호|[차챠]트(?:\s?번호)?|환자\s?(?:번호|ID|아이디|등록)|진료\s?(?:카드|번호)|접수\s?번호|검체\s?번호|"
     r"병리\s?번호|입원\s?번호|수진자\s?번호|검진\s?번호|연구\s?번호|대상자\s?번호|바코드|"
     rf"{_ALONE}(?:MRN?|chart|hosp(?:ital)?|reg(?:istration)?|pt|patient|unit|record|medical\s?record|specimen|accession|study|subject|case|"
     r"encounter|visit|episode|PID|UHID|EMR)(?:\s?(?:no|id|number|num|nr|record)\b\.?|\s?\#|(?=\s?:\s?[A-Za-z]{0,3}[- ]?[0-9]{4}))"
@@ -40,7 +40,12 @@ _MACHINE = (
 )
 
 _LABELS: list[tuple[Kind, float, str, str]] = [
-    (Kind.RRN, 0.95, rf"주민\s?(?:등록)?\s?(?:번호|No)|주민등록|주번|{_ALONE}(?:RRN|jumin){_ENDS}", _DIGITS),
+    (
+        Kind.RRN,
+        0.95,
+        rf"주민\s?(?:등록)?\s?(?:번호|No)|주민등록|주민\s?[앞뒤뒷]\s?(?:자리|번호)|주번|{_ALONE}(?:RRN|jumin){_ENDS}",
+        _DIGITS,
+    ),
     (Kind.FRN, 0.95, rf"외국인\s?등록|{_ALONE}(?:FRN|ARC){_ENDS}", _DIGITS),
     (Kind.PASSPORT, 0.95, r"여권|passport", r"[A-Za-z]{0,2}[- ]?[0-9][0-9A-Za-z]{5,9}"),
     (

@@ -74,6 +74,12 @@ def _korean_patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str
     return alone, titled, apart, masked
 
 
+@cache
+def _beside() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A relation or label right before a name, and a title right behind it."""
+    return re.compile(rf"(?:{_BEFORE})\s{{0,2}}[:=(\[]?\s{{0,2}}$"), re.compile(rf"\s?(?:{_AFTER})(?![가-힣])")
+
+
 def korean(token: str) -> float:
     """How sure it is that a Hangul word is somebody's full name, from its syllables alone (0 when it is an ordinary word)."""
     surname = token[:2] if len(token) >= 3 and token[:2] in surnames() else token[:1]
@@ -104,11 +110,14 @@ def _korean(text: str) -> Iterator[Span]:
         # what reads as a name and a particle may be one longer word
         if found and match.group() not in known:
             yield Span(match.start(1), match.end(1), Kind.NAME, found + 0.1 * (match[1] == whole), "built like a Korean name")
+    beside, behind = _beside()
     for match in apart.finditer(text):
         name, given = match[1] + match[3] + match[4], match[3] + match[4]
         if name not in known and given not in known and korean(name):
             spread = match.end() - match.start() >= len(name) + 2
             sure = korean(name) * (1 if spread or match.group() == whole else 0.6)
+            if beside.search(text[max(0, match.start() - 12) : match.start()]) or behind.match(text, match.end()):
+                sure = 0.88
             yield Span(match.start(), match.end(), Kind.NAME, round(sure, 2), "a Korean name written apart")
     for match in masked.finditer(text):
         yield Span(match.start(), match.end(), Kind.NAME, 0.7, "a Korean name with a hidden syllable")
@@ -128,6 +137,7 @@ _TITLED = re.compile(
     rf"(?:'s)?(?:\s(?i:name|is|was|named))?\s?[:=,]?\s({_WORD}\s(?:[A-Z]\.?\s)?{_WORD})"
     rf"|({_WORD}\s(?:[A-Z]\.?\s)?{_WORD}),?\s(?:MD|M\.D\.|RN|PhD|DO|NP|PA-C)\b"
 )
+_INITIALS = re.compile(rf"(?<![\w.])(?:(?:[A-Z]\.\s?){{1,2}}([{_U}][{_L}]{{2,}})|([{_U}][{_L}]{{2,}}),\s?(?:[A-Z]\.\s?){{1,2}})(?![\w])")
 _CAPITAL = re.compile(rf"[{_U}]")
 _SHORT = 60  # characters
 _NUMBERED = re.compile(r"\b[A-Z][a-z'’]+\d{1,4}(?:\s[A-Z][a-z'’]+\d{1,4})+\b")
@@ -194,6 +204,10 @@ def _english(text: str) -> Iterator[Span]:
             continue
         sure = 0.9 if group != 2 or pair(*match[group].split()[:: max(1, len(match[group].split()) - 1)][:2]) >= 0.35 else 0.4
         yield Span(match.start(group), match.end(group), Kind.NAME, sure, "a name beside a title or relation")
+    for match in _INITIALS.finditer(text):
+        family = bare(match[1] or match[2])
+        if family in words("roman-surnames") or (family in words("english-surnames") and family not in words("english-words")):
+            yield Span(match.start(), match.end(), Kind.NAME, 0.62, "a surname with initials")
     for match in _NUMBERED.finditer(text):
         yield Span(match.start(), match.end(), Kind.NAME, 0.8, "names with numbers, as simulators make them")
     for match in _PAIR.finditer(text):

@@ -19,6 +19,7 @@ _RUN = re.compile(r"[0-9](?:[^0-9A-Za-z가-힣]{0,4}[0-9])+")
 _GROUP = re.compile(r"[0-9]+")
 _SPACING = frozenset({" ", "  ", ".", "-", "_", " .", "*", "'", "|"})
 _MASKED_RRN = re.compile(r"(?<![0-9])([0-9]{6})[^0-9A-Za-z가-힣]{0,3}[1-8][0-9]{0,5}[*xX●○#•?]{1,6}")
+_WORDED_RRN = re.compile(r"(?:19|20)?([0-9]{2})\s?년\s?([0-9]{1,2})\s?월\s?([0-9]{1,2})\s?일\s?(?:생\s?)?[-/,]\s?([0-9]{7})(?![0-9])")
 _LETTERED = re.compile(r"(?<![0-9])(01[016789]|[0-9]{6})([^0-9]{1,3})([0-9]{3,4}|[0-9]{7})(?:([^0-9]{1,3})([0-9]{4}))?(?![0-9])")
 _LOOKALIKE = re.compile(r"(?<![0-9A-Za-z])[0-9OoQIl|](?:[-. ]?[0-9OoQIl|]){8,15}(?![0-9A-Za-z])")
 _LETTERS = re.compile(r"[A-Za-z|]")
@@ -53,6 +54,7 @@ _AREAS = (
 )
 _LINES = tuple(f"050{digit}" for digit in range(10))
 _REPRESENTATIVE = re.compile(r"15(?:22|33|44|51|55|66|77|88|99)|16(?:00|11|33|44|60|61|66|68|70|88)|18(?:00|11|33|55|77|99)")
+_RRN_APART = frozenset({(6, 1, 6), (2, 2, 2, 7), (2, 2, 2, 1, 6)})
 _WRITTEN = frozenset({(6, 7), (3, 4, 4), (4, 4, 4, 4)})
 _ACCOUNTS = frozenset(
     {
@@ -77,6 +79,10 @@ def find(text: str) -> Iterator[Span]:
     for masked in _MASKED_RRN.finditer(text):
         if any(born(masked[1] + century) for century in "13"):
             yield Span(masked.start(), masked.end(), Kind.RRN, 0.9, "the visible half of a registration number")
+    for said in _WORDED_RRN.finditer(text):
+        digits = said[1] + said[2].zfill(2) + said[3].zfill(2) + said[4]
+        if born(digits):
+            yield Span(said.start(), said.end(), Kind.FRN if foreigner(digits) else Kind.RRN, 0.9, "a birth date and the second half")
     yield from _spelled(text)
 
 
@@ -151,7 +157,7 @@ class Shape:
         if self.decimal:
             return
         for kind, confidence, why in self._kinds():
-            listed = (0.6 if self.sizes in _WRITTEN else 0.25) if self.listed else 1
+            listed = (0.65 if self.sizes in _WRITTEN else 0.25) if self.listed else 1
             lowered = confidence * (0.6 if self.inside else 1) * listed
             if lowered >= 0.1:
                 yield Span(self.start, self.end, kind, round(lowered, 2), why)
@@ -175,6 +181,8 @@ class Shape:
         elif self.whole:
             confidence = 0.9 if check else 0.6 if random else 0.35
             yield kind, confidence * (0.3 if ean13(digits) and digits.startswith("880") else 1), why
+        elif self.sizes in _RRN_APART:
+            yield kind, 0.9 if check else 0.8, why
         elif self.even or check:
             yield kind, (0.85 if check else 0.5) * (1 if self.even else 0.6), why + ", in an unusual grouping"
 
