@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import unicodedata
 
@@ -21,7 +22,6 @@ tricky = st.text(st.sampled_from("0123456789-. 가김민수번호로길동@%=&#;
 
 
 @settings(deadline=None)  # the first example compiles the forms and reads the lists
-@settings(deadline=None)
 @given(seeds)
 def test_a_registration_number_has_its_check_digit_and_one_wrong_digit_is_seen(r: random.Random) -> None:
     digits = attacker.rrn(r, foreigner=r.random() < 0.5).replace("-", "")
@@ -52,7 +52,7 @@ def test_one_last_digit_of_ten_passes_luhn(digits: str, other: int) -> None:
 def test_spans_lie_in_the_text_in_order_and_apart(text: str) -> None:
     spans = find(text)
     assert all(0 <= span.start < span.end <= len(text) and 0 < span.confidence <= 1 for span in spans)
-    assert all(before.end <= after.start for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before.end <= after.start for before, after in itertools.pairwise(spans))
 
 
 @settings(deadline=None)
@@ -61,7 +61,7 @@ def test_the_plain_text_knows_where_each_character_came_from(text: str) -> None:
     found = plain(text)
     if found.at is not None:
         assert len(found.at) == len(found.text) + 1 and found.at[-1] == len(text)
-        assert all(before <= after for before, after in zip(found.at, found.at[1:], strict=False))
+        assert all(before <= after for before, after in itertools.pairwise(found.at))
 
 
 @settings(deadline=None)
