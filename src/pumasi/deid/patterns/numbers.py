@@ -88,7 +88,10 @@ def find(text: str) -> Iterator[Span]:
 
 def _dotted_rrn(text: str) -> bool:
     digits = text.replace(".", "")
-    return text.find(".") == 6 and len(digits) == 13 and digits.isdigit() and born(digits) is not None and rrn_check(digits)
+    if text.find(".") != 6 or len(digits) != 13 or not digits.isdigit():
+        return False
+    birth = born(digits)
+    return birth is not None and (rrn_check(digits) or birth >= RANDOM_SINCE.replace(day=1))
 
 
 def _pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
