@@ -20,6 +20,7 @@ from pumasi.ledger import verify
 from tests.browser.conftest import FOLDER, Open
 from tests.browser.page_files import page_files
 from tests.casebook import ORIGIN, RESEARCHER, Casebook, play
+from tests.unit.test_verify_erased import built_without
 
 WHOLE = play()
 FIRST = WHOLE.hospitals[0]
@@ -109,6 +110,17 @@ def test_a_running_case_and_a_lonely_log_say_so(page: Page) -> None:
     page.get_by_label("Accept a case that still runs").check()
     assert check(page) == "VERIFIED"
     expect(page.locator(".warnings strong")).to_have_text(["KEYS NOT PINNED", "NOT WITNESSED", "NOT CLOSED"])
+
+
+def test_a_case_without_an_erased_document_is_accepted_only_when_asked_for(page: Page) -> None:
+    data = built_without(WHOLE, {WHOLE.applied})
+    assert check(page, data) == "NOT VERIFIED"
+    expect(page.locator(".reasons")).to_contain_text("with --erased the rest is checked")
+    page.get_by_text("Policy, and cases that still run").click()
+    page.get_by_label("Accept a bundle without documents that were erased").check()
+    assert check(page) == "VERIFIED"
+    expect(page.locator(".warnings strong")).to_have_text(["KEYS NOT PINNED", "NOT WHOLE"])
+    expect(page.locator("#result")).to_contain_text(f"What the application {WHOLE.applied[:16]}… said: it was erased or left out")
 
 
 def test_names_in_a_file_are_text_and_steer_nothing(page: Page) -> None:

@@ -47,20 +47,23 @@ def on_grid(table: pd.DataFrame, grid: list[float]) -> tuple[Any, Any]:
 
 
 def assert_curve(found: dict[str, Any], table: pd.DataFrame, *, smallest_cell: int) -> None:
-    grid = [point["time"] for point in found["points"]]
-    time, event = on_grid(table, grid)
+    """To four decimals that of the whole grid, and the counts of each interval."""
+    time, event = on_grid(table, GRID)
     wanted = KaplanMeierFitter().fit(time, event)
-    bands = wanted.confidence_interval_
+    bands, before = wanted.confidence_interval_, 0.0
     for point in found["points"]:
-        near(point["survival"], wanted.survival_function_.loc[point["time"]].iloc[0])
-        near(point["lower"], bands.loc[point["time"]].iloc[0])
-        near(point["upper"], bands.loc[point["time"]].iloc[1])
-        at = wanted.event_table.loc[point["time"]]
-        assert (point["at_risk"], point["events"], point["censored"]) == (at["at_risk"], at["observed"], at["censored"])
+        at = point["time"]
+        assert point["survival"] == pytest.approx(wanted.survival_function_.loc[at].iloc[0], abs=6e-5)
+        assert point["lower"] == pytest.approx(bands.loc[at].iloc[0], abs=6e-5)
+        assert point["upper"] == pytest.approx(bands.loc[at].iloc[1], abs=6e-5)
+        inside = (time > before) & (time <= at)
+        assert (point["events"], point["censored"]) == (np.sum(inside & (event == 1)), np.sum(inside & (event == 0)))
+        assert point["at_risk"] == np.sum(time > before)
         assert all(count == 0 or count >= smallest_cell for count in (point["events"], point["censored"]))
+        before = at
     assert found["n"] == len(table)
-    median = wanted.median_survival_time_
-    assert found["median"] == (None if np.isinf(median) or median > grid[-1] else median)
+    below = [point["time"] for point in found["points"] if point["survival"] <= 0.5]
+    assert found["median"] == (below[0] if below else None)
 
 
 @pytest.mark.parametrize("smallest_cell", [1, 5, 12])
@@ -104,14 +107,14 @@ def test_the_colon_trial_is_that_of_r() -> None:
     for point, wanted in zip(found["curve"][2]["points"], R_OBSERVED, strict=True):
         assert (point["at_risk"], point["events"]) == wanted[:2]
         for key, value in zip(("survival", "standard_error", "lower", "upper"), wanted[2:], strict=True):
-            assert point[key] == pytest.approx(value, rel=1e-9)
+            assert point[key] == pytest.approx(value, abs=5.1e-5)
     assert [curve["median"] for curve in found["curve"]] == [2555, None, 2190]
     assert [curve["median_lower"] for curve in found["curve"]] == [1825, None, 1825]
     test = ask("logrank", tables, **asked)
     for group in test["groups"]:
         assert group["observed"] == R_EXPECTED[group["rx"]][0]
-        assert group["expected"] == pytest.approx(R_EXPECTED[group["rx"]][1], rel=1e-9)
-    assert test["p"] == pytest.approx(R_LOGRANK_P, rel=1e-8)
+        assert group["expected"] == pytest.approx(R_EXPECTED[group["rx"]][1], abs=0.0051)
+    assert test["p"] == pytest.approx(R_LOGRANK_P, rel=1e-4)
 
 
 @pytest.mark.parametrize("smallest_cell", [1, 5])
@@ -120,11 +123,11 @@ def test_the_logrank_test_is_that_of_lifelines(smallest_cell: int) -> None:
     table = PATIENTS.dropna()
     time, event = on_grid(table, found["grid"])
     wanted = multivariate_logrank_test(time, table["ward"].astype(str), event)
-    near(found["statistic"], wanted.test_statistic)
-    near(found["p"], wanted.p_value, within=1e-8)
+    assert found["statistic"] == pytest.approx(wanted.test_statistic, abs=5.1e-5)
+    near(found["p"], wanted.p_value, within=1e-4)
     assert found["df"] == 2 and found["n"] == len(table)
     assert sum(group["observed"] for group in found["groups"]) == event.sum()
-    near(sum(group["expected"] for group in found["groups"]), float(event.sum()))
+    assert sum(group["expected"] for group in found["groups"]) == pytest.approx(event.sum(), abs=0.02)
 
 
 @pytest.mark.skipif(not BRCA.is_dir(), reason=f"Fed-TCGA-BRCA is not at {BRCA}")
@@ -132,11 +135,11 @@ def test_a_grid_of_real_times_is_close_to_exact_times() -> None:
     table = pd.read_csv(BRCA / "brca.csv").merge(pd.read_csv(BRCA / "train_test_split.csv"), on="pid")
     table = table.rename(columns={"T": "time", "E": "dead"})
     tables = [part[["time", "dead"]] for _, part in table.groupby(table["fold2"].str[-1])]
-    found = ask("kaplan_meier", tables, grid=[float(day) for day in range(90, 3000, 90)], smallest_cell=5, **ASKED)["curve"][0]
+    found = ask("kaplan_meier", tables, grid=[float(day) for day in range(30, 3651, 30)], smallest_cell=5, **ASKED)["curve"][0]
     exact = KaplanMeierFitter().fit(table["time"], table["dead"])
-    assert len(found["points"]) >= 8
+    assert len(found["points"]) >= 20
     for point in found["points"]:
-        assert abs(point["survival"] - exact.predict(point["time"])) < 0.05
+        assert abs(point["survival"] - exact.predict(point["time"])) < 0.004
 
 
 def why(kind: str, table: pd.DataFrame, **fields: Any) -> str:

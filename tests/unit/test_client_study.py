@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pumasi.client import outcome, study, studyfile
+from pumasi.client import study as studies
 from pumasi.client.cli import folder_for, identities_file, remember
 from pumasi.client.home import Home
 from pumasi.client.results import Result
@@ -231,3 +232,24 @@ def test_an_identity_that_cannot_be_read_says_so(tmp_path: Path, data: bytes, to
     (tmp_path / "identity.toml").write_bytes(data)
     with pytest.raises(Invalid, match=told):
         Home(tmp_path)
+
+
+def view_of(at_least: int, **failures: tuple[str, list[str]]) -> dict[str, Any]:
+    hospitals = ("a", "b", "c", "d")
+    job = {name: {"failure": failures.get(name, (None, []))[0], "waited_for": failures.get(name, (None, []))[1]} for name in hospitals}
+    return {"hospitals": {name: {"hospitals_at_least": at_least} for name in hospitals}, "jobs": {"job": job}}
+
+
+@pytest.mark.parametrize(
+    ("view", "left"),
+    [
+        (view_of(3, a=("missing-hospital", ["d"]), b=("missing-hospital", ["d"])), ["a", "b", "c"]),
+        (view_of(2, a=("missing-hospital", ["c", "d"])), ["a", "b"]),
+        (view_of(4, a=("missing-hospital", ["d"])), []),  # a permit asks for all
+        (view_of(3, a=("missing-hospital", [])), []),  # nobody is named
+        (view_of(3, a=("missing-hospital", ["d"]), b=("tampered", [])), []),  # and something else happened
+        (view_of(1, a=("missing-hospital", ["a", "b", "c", "d"])), []),
+    ],
+)
+def test_who_may_go_on_without_a_silent_hospital(view: dict[str, Any], left: list[str]) -> None:
+    assert studies.without_the_silent("job", view, ["a", "b", "c", "d"]) == left

@@ -199,6 +199,8 @@ def test_a_report_is_the_same_when_made_again_and_names_its_figures(patients: Pa
     (digest,) = digests
     page = (tmp_path / "one.html").read_text(encoding="utf-8")
     assert digest in page
+    assert "the 400 rows belong to 200 people" in page
+    assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))["people"] == 200
 
 
 class Balanced(HTMLParser):

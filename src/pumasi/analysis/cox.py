@@ -5,8 +5,7 @@
 3. spread  people on each side of the mean, and squares
 4. fit     Newton's steps (cox_fit.py), stratified by hospital: only score and information leave, times never do
 
-With `strata` a column, each of its levels at each hospital has a baseline hazard of its own. With `strata = "none"` all share one: then the
-sums over those at risk must be put together over hospitals, and only on a grid of times (cox_grid.py).
+With `strata = "none"` all hospitals share a baseline hazard; then sums over those at risk are opened, on a grid of times (cox_grid.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Survival curves on a grid of times (Kaplan and Meier, JASA 53, 1958): what they are for times moved up to the grid.
 
-One round counts who leaves when; then each group's curve keeps those times between which nobody leaves as one of few (time_grid.py), so
-that every number behind it may be known. Standard errors after Greenwood, 95 % bands on the scale of log(-log S), as lifelines and R's
-conf.type = "log-log". Numbers at risk stand at the beginning of each interval.
+One round counts who leaves when. The curve follows the whole grid, but is told only at those times between which nobody leaves as one of
+few (time_grid.py), and to four decimals, so that it does not tell the order within. Standard errors after Greenwood, 95 % bands on the
+scale of log(-log S), as lifelines and R's conf.type = "log-log". Numbers at risk stand at the beginning of each interval.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["advance", "check", "finish", "group_counts", "groups", "local", "refusals", "start"]
 
+DECIMALS = 4
 ALL_OR_NONE = "within these times nearly everybody or nearly nobody of a group had '{}', which would tell it of each of them"
 
 
@@ -114,12 +115,15 @@ def _points(counted: Counted, group: int, times: list[float], kept: list[int]) -
     """The curve at the end of each interval, after the number at risk at its beginning."""
     at_risk, survival, greenwood, points, before = counted.people(group), 1.0, 0.0, [], 0
     for time, place in zip(times, kept, strict=True):
-        had, left = sum(counted.events[group][before : place + 1]), sum(counted.censored[group][before : place + 1])
-        survival *= 1 - had / at_risk
-        greenwood += had / (at_risk * (at_risk - had)) if had < at_risk else math.inf
-        point = {"time": time, "at_risk": at_risk, "events": had, "censored": left, "survival": survival}
+        begin, events, censored = at_risk, counted.events[group][before : place + 1], counted.censored[group][before : place + 1]
+        for had, left in zip(events, censored, strict=True):
+            if had:
+                survival *= 1 - had / at_risk
+                greenwood += had / (at_risk * (at_risk - had)) if had < at_risk else math.inf
+            at_risk -= had + left
+        point = {"time": time, "at_risk": begin, "events": sum(events), "censored": sum(censored), "survival": round(survival, DECIMALS)}
         points.append(point | _band(survival, greenwood))
-        at_risk, before = at_risk - had - left, place + 1
+        before = place + 1
     return points
 
 
@@ -128,11 +132,12 @@ def _band(survival: float, greenwood: float) -> dict[str, Any]:
     if not 0 < survival < 1:
         return {"standard_error": 0.0 if survival == 1 else None, "lower": survival or None, "upper": survival or None}
     wide = Z * math.sqrt(greenwood) / abs(math.log(survival))
-    return {
+    found = {
         "standard_error": survival * math.sqrt(greenwood),
         "lower": survival ** math.exp(wide),
         "upper": survival ** math.exp(-wide),
     }
+    return {key: round(value, DECIMALS) for key, value in found.items()}
 
 
 def _median(points: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The log-rank test of equal survival in groups (Peto and Peto, JRSS A 135, 1972), for times moved up to a grid.
 
-One round counts who leaves when. Grid times between which too few people of all groups together leave are taken as one (time_grid.py);
-`observed` and `expected` events are told for each group.
+One round counts who leaves when. The test follows the whole grid, up to the last time after which few are no longer observed
+(time_grid.py). `observed` and `expected` events are told for each group, the latter rounded, so that they do not tell the order of events.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     """Done. `edges` is the last time, which the memory of releases needs."""
     counted = Counted.read(total, question)
     kept, by, present = _kept(counted, terms), question["by"], columns_of(question)
-    observed, expected, variance = _tables(counted, kept)
+    observed, expected, variance = _tables(counted, kept[-1])
     differences = [seen - wanted for seen, wanted in zip(observed, expected, strict=True)]
     solver = factor([row[:-1] for row in variance[:-1]])
     if solver.dependent:
@@ -68,16 +68,16 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     found, said = [], []
     for group, level in enumerate(levels_of(question)):
         whom = {by: str(level)}
-        found.append({**whom, "n": counted.people(group), "observed": observed[group], "expected": expected[group]})
+        found.append({**whom, "n": counted.people(group), "observed": observed[group], "expected": round(expected[group], 2)})
         said.append({"who": whom, "present": present, "n": found[-1]["n"], "at": ["groups", group, "n"]})
         said.append({"who": {**whom, told: "yes"}, "present": present, "n": observed[group], "at": None})
     left = covariates.dropped(counted.everybody, counted.n, smallest_cell=terms.smallest_cell)
     said.append({"who": {}, "present": present, "n": counted.n, "at": ["n"]})
     if left is not None:
         said.append({"who": {}, "present": [], "n": counted.everybody, "at": ["dropped"]})
-    times = [question["grid"][place] for place in kept]
+    times = question["grid"][: kept[-1] + 1]
     result: dict[str, Any] = {"n": counted.n, "dropped": left, "groups": found, "grid": times, "edges": times[-1:], "columns": present}
-    result |= {"statistic": solver.quadratic(differences[:-1]), "df": len(found) - 1}
+    result |= {"statistic": round(solver.quadratic(differences[:-1]), 4), "df": len(found) - 1}
     return {"step": "done", "result": result | {"time": question["time"], "event": question["event"], "said": said}}
 
 
@@ -103,23 +103,21 @@ def _kept(counted: Counted, terms: Terms) -> list[int]:
     return time_grid.merged(events, censored, smallest_cell=terms.smallest_cell)
 
 
-def _tables(counted: Counted, kept: Sequence[int]) -> tuple[list[int], list[float], list[list[float]]]:
-    """Observed and expected events of each group and their covariance, added over the intervals (hypergeometric at each)."""
+def _tables(counted: Counted, last: int) -> tuple[list[int], list[float], list[list[float]]]:
+    """Observed and expected events of each group and their covariance, added over the grid times (hypergeometric at each)."""
     size = len(counted.events)
     at_risk = [counted.people(group) for group in range(size)]
     observed, expected = [0] * size, [0.0] * size
     variance = [[0.0] * size for _ in range(size)]
-    before = 0
-    for place in kept:
-        had = [sum(events[before : place + 1]) for events in counted.events]
+    for place in range(last + 1):
+        had = [events[place] for events in counted.events]
         everybody, events = sum(at_risk), sum(had)
         spread = events * (everybody - events) / (everybody - 1) if everybody > 1 else 0.0
-        for i in range(size):
+        for i in range(size if events else 0):
             observed[i] += had[i]
             expected[i] += events * at_risk[i] / everybody
             for j in range(size):
                 variance[i][j] += spread * at_risk[i] / everybody * ((i == j) - at_risk[j] / everybody)
         for group in range(size):
-            at_risk[group] -= had[group] + sum(counted.censored[group][before : place + 1])
-        before = place + 1
+            at_risk[group] -= had[group] + counted.censored[group][place]
     return observed, expected, variance

@@ -171,7 +171,7 @@ class Study(Asking):
             failed = _failures(job, view)
             if not failed:
                 return self._read(job)
-            left = self._without_the_silent(job, view, hospitals)
+            left = without_the_silent(job, view, hospitals)
             if attempt == RERUNS or not (left or set(failed.values()) <= {"restarted"}):
                 break
             if left:
@@ -180,16 +180,6 @@ class Study(Asking):
             else:
                 self.progress(f"the node of {', '.join(sorted(failed))} was restarted while the job ran; running it again")
         raise self._stopped(job, view)
-
-    def _without_the_silent(self, job: str, view: dict[str, Any], hospitals: list[str]) -> list[str]:
-        """The hospitals that may go on without those that gave no sign of life; none when a permit asks for more.
-
-        Where a sum over all was opened before somebody fell silent, the nodes refuse: the two sums would tell what that one holds.
-        """
-        silent = _silent(job, view)
-        left = [name for name in hospitals if name not in silent]
-        enough = all(view["hospitals"][name]["hospitals_at_least"] <= len(left) for name in left)
-        return left if silent and left and enough and set(_failures(job, view).values()) <= {"missing-hospital"} else []
 
     def _stopped(self, job: str, view: dict[str, Any]) -> PumasiError:
         """Which hospitals stopped a job, and why."""
@@ -301,6 +291,17 @@ def _sealed_or_failed(job: str, view: dict[str, Any]) -> bool:
 def _failures(job: str, view: dict[str, Any]) -> dict[str, Any]:
     """Hospital -> the closed code of why its part of a job failed."""
     return {hospital: here["failure"] for hospital, here in view["jobs"][job].items() if here["failure"] is not None}
+
+
+def without_the_silent(job: str, view: dict[str, Any], hospitals: list[str]) -> list[str]:
+    """The hospitals that may go on without those that gave no sign of life; none when a permit asks for more.
+
+    Where a sum over all was opened before somebody fell silent, the nodes refuse: the two sums would tell what that one holds.
+    """
+    silent = _silent(job, view)
+    left = [name for name in hospitals if name not in silent]
+    enough = all(view["hospitals"][name]["hospitals_at_least"] <= len(left) for name in left)
+    return left if silent and left and enough and set(_failures(job, view).values()) <= {"missing-hospital"} else []
 
 
 def _silent(job: str, view: dict[str, Any]) -> list[str]:

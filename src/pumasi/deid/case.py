@@ -54,11 +54,11 @@ class Case:
         return [one for one in map(self._in_column, self.found) if one.confidence >= LIKELY]
 
     def _in_column(self, one: Found) -> Found:
-        """A long number is an identifier where it stands out, and nothing where all numbers are long."""
+        """A long number is an identifier where few rows have one, and a code like others where many have."""
         column = self.column
         if one.kind is not Kind.MRN or one.confidence > 0.35:
             return one
-        usual = one.rows >= 0.5 * column.filled or (column.numeric and (column.high or 0) >= 1e5)
+        usual = one.rows > max(5, 0.02 * column.filled) or (column.numeric and (column.high or 0) >= 1e5)
         return Found(one.kind, one.rows, one.whole, one.likely, one.hidden, 0.2 if usual else 0.6, "a long number among other values")
 
     def doubt(self) -> tuple[str, str]:

@@ -242,7 +242,7 @@ class Site:
                     index = self.tree.size
                     keep_closed(db, self._fold(entry))
                     added[digest] = {"index": index, "digest": digest, "data": entry.data}
-                except Refused as error:
+                except (Refused, Tampered) as error:
                     reasons = error.reasons
             outcome.append(reasons)
             if reasons and in_order:

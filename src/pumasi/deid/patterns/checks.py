@@ -38,9 +38,16 @@ def luhn(digits: str) -> bool:
 
 def card_issuer(digits: str) -> bool:
     """Whether the first digits are those of a card scheme, and the length is the scheme's (9: cards that are valid in Korea alone)."""
-    if len(digits) == 16:
-        return digits[0] in "4569" or "2221" <= digits[:4] <= "2720" or digits[:2] in ("35", "36")
-    return digits[:2] in ("34", "37") if len(digits) == 15 else len(digits) == 14 and digits[:2] in ("30", "36", "38", "39")
+    match len(digits):
+        case 16:
+            return digits[0] in "4569" or "2221" <= digits[:4] <= "2720" or digits[:2] in ("35", "36")
+        case 15:
+            return digits.startswith(("34", "37", "1800", "2131"))
+        case 14:
+            return digits.startswith(("30", "36", "38", "39"))
+        case 13 | 19:
+            return digits[0] == "4" or (len(digits) == 19 and digits[0] == "6")
+    return False
 
 
 def business_check(digits: str) -> bool:

@@ -88,7 +88,10 @@ def find(text: str) -> Iterator[Span]:
 
 def _dotted_rrn(text: str) -> bool:
     digits = text.replace(".", "")
-    return text.find(".") == 6 and len(digits) == 13 and digits.isdigit() and born(digits) is not None and rrn_check(digits)
+    if text.find(".") != 6 or len(digits) != 13 or not digits.isdigit():
+        return False
+    birth = born(digits)
+    return birth is not None and (rrn_check(digits) or birth >= RANDOM_SINCE.replace(day=1))
 
 
 def _pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -105,7 +108,7 @@ def _in_run(text: str, start: int, end: int) -> Iterator[Span]:
         digits = ""
         for last in range(first, len(groups)):
             digits += groups[last].digits
-            if len(digits) > 16:
+            if len(digits) > 19:
                 break
             if len(digits) >= 7:
                 yield from Shape(text, groups[first : last + 1], digits).spans()
@@ -223,11 +226,15 @@ class Shape:
             yield Kind.PHONE, 0.75, "international form"
 
     def _card(self) -> Iterator[tuple[Kind, float, str]]:
-        if len(self.digits) not in (14, 15, 16) or len(set(self.digits)) == 1:
+        if len(self.digits) not in (13, 14, 15, 16, 19) or len(set(self.digits)) == 1:
             return
         written = self.sizes in ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4))
         if luhn(self.digits) and card_issuer(self.digits):
-            yield Kind.CARD, 0.97 if written else 0.65 if self.whole or self.even else 0.35, "issuer and check digit (Luhn)"
+            yield (
+                Kind.CARD,
+                0.97 if written else 0.65 if len(self.digits) > 13 and (self.whole or self.even) else 0.35,
+                "issuer and check digit (Luhn)",
+            )
         elif written and self.sizes == (4, 4, 4, 4):
             yield Kind.CARD, 0.6, "grouped like a card, but the check digit is wrong"
         elif len(self.digits) == 15 and self.whole and luhn(self.digits):

@@ -39,12 +39,14 @@ class Utility:
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found. `last` is what would be handed out: the table after treatment, or the only one."""
+    """What was found. `last` is what would be handed out: the table after treatment, or the only one; `people` are those with a row in it,
+    where a person column was named. Fewer people than rows: the measures, which take a row for a person, look lower than they are."""
 
     question: Question
     before: Assessment
     after: Assessment | None
     names: tuple[str, str | None]
+    people: int | None
     histories: tuple[tuple[longitudinal.Fingerprint, ...], ...]
     links: tuple[links.Link, ...] | None
     utility: Utility | None
@@ -66,7 +68,8 @@ def examine(before: Table, after: Table | None, question: Question) -> Examinati
             both[-1], columns=question.links, skip=[*question.quasi, *question.sensitive, *question.events], person=question.person
         )
     names = (before.where, None if after is None else after.where)
-    return Examination(question, first, second, names, histories, tied, _utility(both, first, second) if question.utility else None)
+    people = max((one.people for one in histories[-1]), default=None) if histories else None
+    return Examination(question, first, second, names, people, histories, tied, _utility(both, first, second) if question.utility else None)
 
 
 def _utility(both: list[Table], first: Assessment, second: Assessment | None) -> Utility:

@@ -30,6 +30,7 @@ def as_json(found: Examination) -> dict[str, Any]:
     if found.after is not None:
         out["before"] = assess.as_json(found.before)
     if found.histories:
+        out["people"] = found.people
         out["histories"] = [asdict(one) for one in found.histories[-1]]
     if found.links is not None:
         out["links"] = [asdict(one) for one in found.links]

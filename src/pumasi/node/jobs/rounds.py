@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -34,6 +34,7 @@ from pumasi.kernel.study import AgreedTable, level_value
 from pumasi.node.jobs.questions import complete
 from pumasi.node.remembered import Earlier
 
+T = TypeVar("T")
 MOST_ROUNDS = 200
 INTERNAL = ("implied_counts", "repeated_people", "said")  # of a result: what only the checks need
 
@@ -194,14 +195,14 @@ class Run:
             )
             if reasons:
                 return {**head, "rounds": count, "refused": reasons}
-            state = self._agree_on(label, method.advance(total, question, state, self._terms))
+            state = self._agree_on(label, _meant(partial(method.advance, total, question, state, self._terms)))
             if state["step"] == "done":
                 outcome = {"refused": state["refused"]} if state.get("refused") else state["result"]
                 return {**head, "rounds": count, **self._told(number, question, outcome)}
         return {**head, "rounds": MOST_ROUNDS, "refused": ["the analysis did not end within the rounds a job may take"]}
 
     def _judge(self, method: Method, total: list[float], *, question: dict[str, Any], state: dict[str, Any]) -> list[str]:
-        return method.refusals(total, question, state, self._terms)
+        return _meant(partial(method.refusals, total, question, state, self._terms))
 
     def _columns(self, table: str) -> set[str]:
         """All that this job reads of a table, and what earlier questions of the case read, which its own are compared with."""
@@ -352,6 +353,14 @@ class Run:
 
     def _release_key(self, digest: str) -> bytes:
         return release_key({hospital: self._release_share(digest, hospital) for hospital in self.job.permits}, digest)
+
+
+def _meant(step: Callable[[], T]) -> T:
+    """What a step makes of a sum. Where it can make nothing of it, a share was none that data can give."""
+    try:
+        return step()
+    except (ArithmeticError, ValueError, LookupError) as error:
+        raise Tampered("the hospitals' shares add up to numbers that no data can give: one of them is wrong") from error
 
 
 def _share_in(message: Any) -> tuple[bytes, list[str]]:
