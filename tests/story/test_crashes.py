@@ -128,7 +128,9 @@ def test_a_job_that_has_just_ended_is_not_called_restarted(system: Kept) -> None
         )
         with closing(sqlite3.connect(system.database(name))) as db, db:
             kept = db.execute('SELECT "index", digest, data FROM entries WHERE "index" >= ?', (index,)).fetchall()
+            heads = db.execute("SELECT size, note FROM checkpoints WHERE size > ?", (index,)).fetchall()
             db.execute('DELETE FROM entries WHERE "index" >= ?', (index,))
+            db.execute("DELETE FROM checkpoints WHERE size > ?", (index,))
         node = open_node(system.home(name))
         job = node.site.world.cases[sealed.case].jobs[sealed.job]
         assert job.at[name].state == "running"
@@ -137,6 +139,7 @@ def test_a_job_that_has_just_ended_is_not_called_restarted(system: Kept) -> None
         node.close()
         with closing(sqlite3.connect(system.database(name))) as db, db:
             db.executemany("INSERT INTO entries VALUES (?, ?, ?)", kept)
+            db.executemany("INSERT INTO checkpoints VALUES (?, ?)", heads)
     finally:
         system.begin(name)
     sound(system)

@@ -96,6 +96,7 @@ class Site:
     def _replay(self) -> None:
         """Let follow what is on the disk behind the tree, and compare the whole with the newest checkpoint."""
         ended: list[tuple[str, Case]] = []
+        newest = self.checkpoint()  # before the entries, which another process may be adding to: it never covers more than is there
         with self._reader.connect() as db:
             rows = db.execute(select(entries.c.data).where(entries.c.index >= self.tree.size).order_by(entries.c.index))
             for entry in self._readers.each(Entry, rows.scalars()):
@@ -104,7 +105,6 @@ class Site:
                     self._keep_closed(ended)
                     ended.clear()
         self._keep_closed(ended)
-        newest = self.checkpoint()
         head = parse_checkpoint(newest) if newest else None
         if head is not None and head.size > self.tree.size:
             raise Tampered(
