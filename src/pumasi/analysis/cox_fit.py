@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # The squared step in standard errors after which the error, which Newton squares, is below every digit that anybody compares.
 SHARP = 1e-11
+# Below this squared step the end is near, and what is only asked of the last point travels along.
+NEAR = 1e-2
 HOSPITAL, NONE = forms.HOSPITAL, "none"
 
 
@@ -75,6 +77,11 @@ def plans(question: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"ridge": one, "left": left, **newton.begin([0.0] * size, last=nowhere)} for one, left in chosen]
 
 
+def _is_near(fit: dict[str, Any]) -> bool:
+    """Whether the next step of a fit to everybody may be its last."""
+    return fit["left"] == ALL and fit["decrement"] is not None and fit["decrement"] <= NEAR
+
+
 def local(cases: Survival, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
     """The sums of every fit that still runs, each behind a flag."""
     matrix = cases.cases.matrix(question["design"]["columns"], centres=state["centres"], scales=state["scales"])
@@ -108,7 +115,7 @@ def _stratum_sums(
     question: dict[str, Any],
     state: dict[str, Any],
 ) -> NDArray[np.float64]:
-    """-2 log-likelihood, that of the fold left out, score, information; of a fit to everybody also trend and concordance."""
+    """-2 log-likelihood, that of the fold left out, score, information; near the end also trend and concordance."""
     point, ties = np.array(fit["point"], dtype=np.float64), ties_of(question)
     rows = here & (fold != fit["left"])
     stratum = whole.only(rows)
@@ -119,6 +126,9 @@ def _stratum_sums(
         everybody = whole.only(here)
         held_out = risk_sets.evaluate(everybody, everybody.matrix @ point, ties).log_likelihood - found.log_likelihood
         return np.concatenate([[-2 * found.log_likelihood, -2 * held_out], found.score, found.information[half]])
+    if not _is_near(fit):
+        found = risk_sets.evaluate(stratum, linear, ties)
+        return np.concatenate([[-2 * found.log_likelihood, 0.0], found.score, found.information[half]])
     centre, scale = (float(one) for one in state["trend"])
     found = risk_sets.evaluate(stratum, linear, ties, trend=(centre, scale))
     alike = risk_sets.pairs(stratum, linear) if np.all(np.isfinite(linear)) else (0.0, 0.0, 0.0)
@@ -148,17 +158,24 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
             **{key: found[key] for key in ("ran_away", "objective", "score", "information")},
             penalty=penalty,
             dispersion=1.0,
-            enough=SHARP if fit["left"] == ALL else ENOUGH_TO_COMPARE,
+            enough=_enough(fit, question),
         )
         fits.append(_arrived(moved, found, fit, penalty) if moved["status"] == "converged" else moved)
     reader.end()
     return _settled({**state, "fits": fits}, question)
 
 
+def _enough(fit: dict[str, Any], question: dict[str, Any]) -> float:
+    """The squared step that ends a fit; none where its end would lack what travels along only near it."""
+    if fit["left"] != ALL:
+        return ENOUGH_TO_COMPARE
+    return SHARP if "grid" in question or _is_near(fit) else -1.0
+
+
 def _read(reader: Reader, fit: dict[str, Any], size: int) -> dict[str, Any]:
     found: dict[str, Any] = {"ran_away": reader.flag(), "objective": reader.one(), "held_out": reader.one()}
     found |= {"score": reader.many(size), "information": newton.square(reader, size)}
-    if fit["left"] == ALL:
+    if _is_near(fit):
         found |= {"trend_score": reader.many(size), "trend": newton.square(reader, size), "trend_squared": newton.square(reader, size)}
         found["pairs"] = [reader.count() for _ in range(3)]
     return found

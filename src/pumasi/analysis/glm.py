@@ -44,8 +44,8 @@ def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[st
     used = design.named(question["design"])
     for key in ("offset", "weights"):
         name = question.get(key)
-        if name is not None and kinds[name] != "number":
-            reasons.append(f"'{key}' names '{name}', which holds {kinds[name]} values; it must be a column of numbers")
+        if name is not None and kinds.get(name) != "number":
+            reasons.append(f"'{key}' names '{name}', which holds {kinds.get(name, 'no')} values; it must be a column of numbers")
         elif name in used:
             reasons.append(f"'{key}' names '{name}', which the formula uses already; leave it out of one of them")
     if "compare" in question and design.subset(question["compare_design"], question["design"]) is None:

@@ -70,7 +70,7 @@ def some_dates(case: Case) -> Proposal | None:
     dates = column.found.get(Kind.DATE.value)
     known = max(column.days, dates.whole if dates else 0)
     if case.role in ("birth", "death") or known >= 0.5 * column.filled:
-        if column.numeric and column.length == 6 and column.low and column.low >= 180001 and column.distinct > 2:
+        if column.numeric and column.length == 6 and column.low and column.low >= 180001:
             return case.says(
                 '{ do = "bucket", width = 100 }',
                 0.7,

@@ -26,19 +26,8 @@ FEW = 20_000  # different values at most, for a column whose levels are counted 
 _TOGETHER = 16  # columns in one query; DuckDB's planning grows with the square of them
 _COPY = "pumasi_suggest_copy"
 _LEVELS = 600_000  # levels at most that are held at once
-DAY_FORMS = (
-    "%d/%m/%Y",
-    "%m/%d/%Y",
-    "%d-%m-%Y",
-    "%m-%d-%Y",
-    "%d.%m.%Y",
-    "%y-%m-%d",
-    "%y/%m/%d",
-    "%y.%m.%d",
-    "%y%m%d",
-    "%d-%b-%y",
-    "%Y%m%d%H%M",
-)
+# Two-digit years are left out: 24-03-05 has three readings, and rules take no form without the whole year.
+DAY_FORMS = ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y", "%Y%m%d%H%M")
 
 Tell = Callable[[str, float], None]
 """Told a piece of work, and how much of it is done in per cent."""
@@ -238,8 +227,7 @@ def _column(name: str, table: Table, values: dict[str, object]) -> Column:
 
 def _with_forms(table: Table, columns: dict[str, Column]) -> dict[str, Column]:
     """Columns whose dates are written so that they could be two days get the one form, of the usual ones, that reads them all."""
-    doubtful = [one for one in columns.values() if one.type == "VARCHAR" and one.filled and not one.dated and 6 <= one.length <= 12]
-    doubtful = [one for one in doubtful if one.numbers < one.filled or one.length == 6]
+    doubtful = [one for one in columns.values() if one.type == "VARCHAR" and one.filled and not one.dated and 8 <= one.length <= 12]
     if not doubtful:
         return columns
     tried = [(one.name, form) for one in doubtful for form in DAY_FORMS]
