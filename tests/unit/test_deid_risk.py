@@ -10,7 +10,7 @@ import pytest
 
 from pumasi.deid.reading import read
 from pumasi.deid.risk.assess import Distance, as_json, assess
-from pumasi.deid.risk.classes import classes
+from pumasi.deid.risk.classes import classes, grouped
 from pumasi.deid.risk.effects import coarser, effects
 from pumasi.deid.risk.measures import expected_risk, reidentification
 from pumasi.deid.risk.presence import presence
@@ -180,6 +180,13 @@ def test_a_missing_value_is_a_value_of_its_own() -> None:
         found = classes(table, quasi=["a", "b"])
     assert sorted(found.sizes) == [1, 1, 2]
     assert [one.missing for one in found.columns] == [True, True]
+
+
+def test_codes_beyond_64_bits_do_not_run_into_each_other() -> None:
+    top = 2**32 - 1
+    codes = [np.array(column, dtype=np.uint32) for column in ((top, 0, 2**30), (top, 0, 0), (3, 0, 0))]
+    number, count = grouped(codes)
+    assert (count, len(set(number.tolist()))) == (3, 3)
 
 
 def test_numbers_with_leading_zeros_are_codes() -> None:

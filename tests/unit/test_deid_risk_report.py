@@ -10,6 +10,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -22,7 +23,7 @@ from pumasi.deid.risk.longitudinal import longitudinal
 from pumasi.deid.risk.model import scores
 from pumasi.deid.risk.pictures import class_sizes, percent, short
 from pumasi.deid.risk.report import Question, as_json, examine, write
-from pumasi.deid.risk.utility import kept, relations
+from pumasi.deid.risk.utility import cramers_v, kept, relations
 from pumasi.kernel.errors import Invalid
 from tests.risk_tables import made, words
 
@@ -121,6 +122,12 @@ def test_relations_are_one_for_the_same_and_none_for_the_unrelated() -> None:
     assert found.before[0, 1] == pytest.approx(1.0)
     assert found.before[0, 2] == found.before[1, 2] == 0.0
     assert found.change == 0.0
+
+
+def test_cramers_v_is_corrected_for_chance() -> None:
+    """30, 10, 10, 30: chi2 = 20 of 80 rows, so (1/4 - 1/79) / (1 - 1/79) under the root."""
+    found = cramers_v(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.array([30, 10, 10, 30]))
+    assert found == pytest.approx(((1 / 4 - 1 / 79) / (1 - 1 / 79)) ** 0.5)
 
 
 def test_the_model_learns_what_there_is_to_learn() -> None:

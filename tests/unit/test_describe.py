@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pumasi.deid.rulefile import load
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.study import ColumnDescription, Dataset
 from pumasi.node.describe import describe
@@ -125,3 +126,12 @@ def test_the_faults_of_all_tables_come_at_once(tmp_path: Path) -> None:
         f"H: table 'a' ({tmp_path / 'a.csv'}): the column 'x' holds an infinite number on line 2",
         f"H: table 'b' ({tmp_path / 'b.csv'}): there is no such file",
     ]
+
+
+def test_what_the_rules_of_a_table_do_not_keep_is_not_described(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(
+        '[columns]\nsex = "keep"\nseen = { do = "date", to = "year" }\nage = { do = "age", width = 5 }\n"m*" = "drop"\n'
+    )
+    (tmp_path / "p.csv").write_text("no,sex,seen,age,memo,new\n" + "".join(f"{n},f,2024-01-01,40,x,y\n" for n in range(20)))
+    source = TableSource(tmp_path / "p.csv", "no", (), load(tmp_path / "rules.toml"))
+    assert list(describe({"p": source}, hospital="H", smallest_cell=3).tables["p"].columns) == ["sex", "seen"]

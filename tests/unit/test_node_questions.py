@@ -144,3 +144,20 @@ def test_a_client_says_what_is_wrong_before_anything_is_sent(kind: str, keys: di
     with pytest.raises(Invalid, match="analysis 'who': ") as caught:
         asked(kind, **keys)
     assert any(sentence in reason for reason in caught.value.reasons), caught.value.reasons
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        asked("describe", columns=["age", "days"]),
+        asked("cox", time="days", event="aspirin", formula="age"),
+        asked("cox", time="days", event="aspirin", formula="age", strata="conscious"),
+        asked("kaplan_meier", time="days", event="aspirin", grid=[1, 2]),
+        asked("glm", family="poisson", formula="aspirin ~ age", offset="days"),
+    ],
+    ids=lambda question: str(question["kind"]),
+)
+def test_a_column_that_a_question_does_not_say_it_reads_is_refused(question: dict[str, Any]) -> None:
+    assert told(question) == []
+    for name in question["reads"]:
+        assert told({**question, "reads": [one for one in question["reads"] if one != name]}) != []

@@ -20,6 +20,7 @@ import pytest
 
 from pumasi.analysis.frame import Frame
 from pumasi.deid.keys import pseudonyms
+from pumasi.deid.rulefile import load
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Tampered
 from pumasi.kernel.permit import Permit
 from pumasi.node.sources import TableSource
@@ -490,3 +491,25 @@ def test_duckdb_keeps_no_message_with_the_key(tmp_path: Path) -> None:
     shown = str(raw(workspace, "SELECT * FROM duckdb_settings()")) + str(raw(workspace, "SELECT * FROM duckdb_databases()"))
     assert KEY.hex() not in shown
     assert duckdb.__version__.startswith("1.5")  # what it was checked on
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ('[columns]\nage = { do = "age", width = 5 }\n', "would show more"),
+        ('[columns]\nage = "drop"\n', "would show more"),
+        ("", "know nothing of the column 'age'"),
+        ('[columns]\nage = "keep"\n', None),
+    ],
+)
+def test_a_permit_never_shows_more_than_the_rules_of_the_hospital(tmp_path: Path, rules: str, told: str | None) -> None:
+    (tmp_path / "rules.toml").write_text(rules)
+    source = tables(tmp_path)["patients"]
+    ruled = {"patients": TableSource(source.file, source.person, source.identifiers, load(tmp_path / "rules.toml"))}
+    asked = permit({"age": column("number")})
+    if told is None:
+        assert list(extract(ruled, asked, tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY).tables["patients"]) == ["age"]
+        return
+    with pytest.raises(Invalid, match=told):
+        extract(ruled, asked, tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)
+    assert not list((tmp_path / "w").glob("*"))

@@ -141,9 +141,10 @@ class Rules:
         return decided
 
 
-def load(name: str | Path) -> Rules:
-    """The rules of a built-in name (kr-pseudonym …) or of a file. `Invalid` with every fault of it and of what it extends."""
-    return _merge(_find(str(name), Path()), ())
+def load(name: str | Path, *, beside: Path = Path()) -> Rules:
+    """The rules of a built-in name (kr-pseudonym …) or of a file, whose path may be relative to `beside`. `Invalid` with every fault of it
+    and of what it extends."""
+    return _merge(_find(str(name), beside), ())
 
 
 def names() -> list[str]:

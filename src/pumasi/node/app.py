@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pumasi.deid import rulefile
 from pumasi.kernel.envelope import Keys, unb64
 from pumasi.node import rotation
 from pumasi.node.courier import Courier
@@ -56,6 +57,11 @@ def open_node(home: Path) -> Node:
 def table_sources(home: Path, settings: NodeSettings) -> dict[str, TableSource]:
     """The tables of node.toml; relative paths are relative to the node's folder."""
     return {
-        name: TableSource(file=home / table.file, person=table.person, identifiers=tuple(table.identifiers))
+        name: TableSource(
+            file=home / table.file,
+            person=table.person,
+            identifiers=tuple(table.identifiers),
+            rules=None if table.rules is None else rulefile.load(table.rules, beside=home),
+        )
         for name, table in settings.tables.items()
     }

@@ -11,6 +11,7 @@ import duckdb
 
 from pumasi.kernel.errors import Invalid, PumasiError
 from pumasi.kernel.study import ColumnDescription, Dataset, Spread, TableDescription, level_order, level_text
+from pumasi.node import columnrules
 from pumasi.node.sources import SourceTable, TableSource, files, open_source, values
 
 FEW = 50  # different values that still make a number column a list of categories
@@ -41,7 +42,8 @@ def describe(tables: dict[str, TableSource], *, hospital: str, smallest_cell: in
 
 def _describe_table(name: str, source: TableSource, *, hospital: str, smallest_cell: int) -> TableDescription:
     with open_source(source, name, hospital=hospital) as table:
-        columns = [column for column in table.kinds if column != source.person and column not in source.identifiers]
+        open_columns = [column for column in table.kinds if column != source.person and column not in source.identifiers]
+        columns = columnrules.shown(source.rules, name, open_columns)
         faults = table.faults(person=source.person, columns=columns)
         if faults:
             raise Invalid(*faults)

@@ -59,6 +59,7 @@ TABLES = """\
 #   file = "/secure/patients.csv"      # .csv or .parquet; relative to this folder, or absolute
 #   person = "patient_no"              # the column that tells people apart
 #   identifiers = ["name", "phone"]
+#   rules = "kr-pseudonym"             # a rule file of `pumasi deid table`: no permit shows more than it keeps
 """
 
 
@@ -66,6 +67,7 @@ class TableSettings(Model):
     file: str
     person: Name
     identifiers: list[Name] = Field(default=[])
+    rules: Line | None = None
 
 
 class NodeSettings(Model):

@@ -18,6 +18,7 @@ def refusals(question: dict[str, Any], table: AgreedTable, *, hospitals: Sequenc
         return ["the name of an analysis is a text"]
     question = forms.arrived(question)
     reasons = forms.refusals(question)
+    reasons = reasons or _unread(question)
     if not reasons:
         told = complete(question, table, hospitals=hospitals, here=hospitals[0])
         kinds, levels = told["column_kinds"], told["levels"]
@@ -26,6 +27,15 @@ def refusals(question: dict[str, Any], table: AgreedTable, *, hospitals: Sequenc
             reasons.append("a condition goes with its plain form; make jobs with the client")
         reasons += KINDS[question["kind"]].check(question, *_with_hospital(told))
     return [f"'{name}': {reason}" for reason in dict.fromkeys(reasons)]
+
+
+def _unread(question: dict[str, Any]) -> list[str]:
+    """Columns that a question's keys name, but not its `reads`: the permit has not seen them."""
+    keys = forms.keys_of(question["kind"])
+    named = [question[name] for name, key in keys.items() if key.what == "column" and name in question]
+    named += [one for name, key in keys.items() if key.what == "columns" and name != "reads" for one in question.get(name, [])]
+    unread = [name for name in dict.fromkeys(named) if name not in columns_of(question)]
+    return [f"it names the column '{name}', but does not say that it reads it; make jobs with the client" for name in unread]
 
 
 def _with_hospital(told: dict[str, Any]) -> tuple[dict[str, str], dict[str, list[str]]]:

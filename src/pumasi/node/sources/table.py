@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 import duckdb
 
+from pumasi.deid.rulefile import Rules
 from pumasi.kernel.codes import ColumnKind
 from pumasi.kernel.errors import Invalid
 from pumasi.node.sources import files, values
@@ -24,11 +25,13 @@ _NAMED = 3  # lines of a mistake that are told
 
 @dataclass(frozen=True)
 class TableSource:
-    """A table as node.toml names it: the file, the column that identifies people, and the columns that never leave the source."""
+    """A table as node.toml names it: the file, the column that identifies people, the columns that never leave the source, and rules that
+    say how the others may."""
 
     file: Path
     person: str
     identifiers: tuple[str, ...]
+    rules: Rules | None = None
 
 
 class _Reader(Protocol):

@@ -24,6 +24,7 @@ from pumasi.deid.keys import pseudonyms
 from pumasi.kernel.errors import Invalid, PumasiError
 from pumasi.kernel.permit import Permit
 from pumasi.kernel.study import AgreedColumn, AgreedTable
+from pumasi.node import columnrules
 from pumasi.node.sources import SourceTable, TableSource, files, open_source, values
 from pumasi.node.workspace import cipher
 from pumasi.store.custody import sync_folder
@@ -93,19 +94,22 @@ def _open(tables: Mapping[str, TableSource], permit: Permit, opened: ExitStack) 
             faults.extend(error.reasons)
             continue
         sources[name] = opened.enter_context(table)
-        faults.extend(_faults(table, tables[name], agreed))
+        faults.extend(_faults(name, table, tables[name], agreed))
     if faults:
         raise Invalid(*faults)
     return sources
 
 
-def _faults(table: SourceTable, source: TableSource, agreed: AgreedTable) -> list[str]:
+def _faults(name: str, table: SourceTable, source: TableSource, agreed: AgreedTable) -> list[str]:
     faults = table.faults(person=source.person, columns=agreed.columns)
     if agreed.person != source.person:
         faults.append(f"{table.where}: node.toml identifies people by '{source.person}', the permit by '{agreed.person}'; they must agree")
     for column, one in agreed.columns.items():
         if column == source.person or column in source.identifiers:
             faults.append(f"{table.where}: the column '{column}' identifies people and never enters a workspace; the permit cannot be met")
+        refused = columnrules.refusal(source.rules, name, column, one.keep)
+        if refused is not None:
+            faults.append(f"{table.where}: {refused}")
         wanted, found = _source_kind(one), table.kinds.get(column)
         if found is not None and found != wanted:
             faults.append(
