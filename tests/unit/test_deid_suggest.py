@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from typer.testing import CliRunner
 
 from pumasi.deid import rulefile
 from pumasi.deid.case import Proposal
+from pumasi.deid.cli import app
 from pumasi.deid.patterns import INDIRECT, LIKELY
 from pumasi.deid.suggest import Suggestion, suggest, told, toml, write
 from pumasi.deid.table import pseudonymise
@@ -249,3 +252,15 @@ def test_omop_columns_get_what_they_are(tmp_path: Path) -> None:
     assert done["drug_exposure_start_date"] == '"shift"' and done["visit_occurrence_id"] == '{ do = "pseudonym", of = "visit" }'
     assert "pseudonym" not in done["drug_concept_id"]
     assert {proposal.column for proposal in found.proposals if direct(proposal)} == set()
+
+
+def test_the_command_writes_the_rules_and_says_what_it_did(tmp_path: Path) -> None:
+    source = save(tmp_path / "t.csv", {"memo": ["정상"] * 99 + ["보호자 010-1234-5678"], "n": [str(number % 4) for number in range(100)]})
+    out, given = tmp_path / "rules.toml", tmp_path / "found.json"
+    done = CliRunner().invoke(app, ["suggest", str(source), "--out", str(out), "--json", str(given)])
+    assert done.exit_code == 0 and "telephone number in 1 of 100 rows" in done.output and "010" not in done.output
+    (table,) = json.loads(given.read_text(encoding="utf-8"))["tables"]
+    memo, number = table["columns"]["memo"], table["columns"]["n"]
+    assert memo["treatment"] == "drop" and memo["identifiers"] == {"phone": {"rows": 1, "confidence": 0.97}}
+    assert (number["filled"], number["distinct"], number["entropy"]) == (100, 4, 2.0)
+    assert tomllib.loads(out.read_text(encoding="utf-8"))["columns"] == {"memo": "drop", "n": "keep"}

@@ -25,11 +25,10 @@ class Proposal:
     korean: str
     english: str
     confirm: bool = False
+    filled: int = 0
+    distinct: int = 0
+    entropy: float | None = None
     found: tuple[Found, ...] = ()
-
-    @property
-    def kept(self) -> bool:
-        return self.treatment == KEEP
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Case:
         if one.kind is not Kind.MRN or one.confidence > 0.35:
             return one
         usual = one.rows > max(5, 0.02 * column.filled) or (column.numeric and (column.high or 0) >= 1e5)
-        return Found(one.kind, one.rows, one.whole, one.likely, one.hidden, 0.2 if usual else 0.6, "a long number among other values")
+        return Found(one.kind, one.rows, one.whole, one.hidden, 0.2 if usual else 0.6, "a long number among other values")
 
     def doubt(self) -> tuple[str, str]:
         """What may be an identifier, less probably than not, in Korean and English; nothing when there is none."""
@@ -71,7 +70,9 @@ class Case:
         return f". 확인 필요: {korean}일 수 있는 값이 있습니다", f"; perhaps among them: {english}"
 
     def says(self, treatment: str, confidence: float, korean: str, english: str, *, confirm: bool = False) -> Proposal:
-        return Proposal(self.column.name, treatment, round(confidence, 2), korean, english, confirm, tuple(self.found))
+        column = self.column
+        known = (column.filled, column.distinct, column.entropy, tuple(self.found))
+        return Proposal(column.name, treatment, round(confidence, 2), korean, english, confirm, *known)
 
     def matching(self, pattern: re.Pattern[str]) -> float:
         """The share of rows whose value has this form, where levels were counted."""

@@ -41,7 +41,6 @@ class Found:
     kind: Kind
     rows: int = 0
     whole: int = 0  # rows in which the identifier is the whole cell
-    likely: int = 0  # rows with a confidence of 0.6 and more
     hidden: int = 0  # rows in which it stood encoded or disguised
     confidence: float = 0.0
     why: str = ""
@@ -50,7 +49,6 @@ class Found:
         self.rows += times
         self.whole += times * whole
         self.hidden += times * hidden
-        self.likely += times * (span.confidence >= 0.6)
         if span.confidence > self.confidence:
             self.confidence, self.why = span.confidence, span.why
 
@@ -58,7 +56,6 @@ class Found:
         self.rows += other.rows
         self.whole += other.whole
         self.hidden += other.hidden
-        self.likely += other.likely
         if other.confidence > self.confidence:
             self.confidence, self.why = other.confidence, other.why
 
@@ -106,7 +103,6 @@ class Tally:
                 kind,
                 bare.rows + other.rows,
                 bare.whole + other.whole,
-                bare.likely + other.likely,
                 bare.hidden + other.hidden,
                 max(sure, other.confidence),
                 why if sure > other.confidence else other.why,

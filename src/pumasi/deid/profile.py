@@ -48,7 +48,6 @@ class Column:
     form: str | None
     low: float | None
     high: float | None
-    middle: float | None
     lowest: float | None
     highest: float | None
     longest: int
@@ -159,7 +158,7 @@ _COUNTS = {
     "numbers": "count(n{0})",
     "whole": "count(*) FILTER (n{0} = round(n{0}) AND NOT contains(t{0}, '.'))",
     "days": "count(d{0})",
-    "quantiles": "approx_quantile(n{0}, [0.01, 0.5, 0.99])",
+    "quantiles": "approx_quantile(n{0}, [0.01, 0.99])",
     "lowest": "min(n{0})",
     "highest": "max(n{0})",
     "longest": "max(length(t{0}))",
@@ -200,8 +199,8 @@ def _column(name: str, table: Table, values: dict[str, object]) -> Column:
         value = values[key]
         return float(value) if isinstance(value, int | float) else None
 
-    quantiles = values["quantiles"] if isinstance(values["quantiles"], list) else [None, None, None]
-    low, middle, high = (float(one) if one is not None else None for one in quantiles)
+    quantiles = values["quantiles"] if isinstance(values["quantiles"], list) else [None, None]
+    low, high = (float(one) if one is not None else None for one in quantiles)
     counts = {key: int(number(key) or 0) for key in ("filled", "distinct", "numbers", "whole", "days", "longest")}
     return Column(
         name=name,
@@ -216,7 +215,6 @@ def _column(name: str, table: Table, values: dict[str, object]) -> Column:
         form=None,
         low=low,
         high=high,
-        middle=middle,
         lowest=number("lowest"),
         highest=number("highest"),
         length=number("length") or 0.0,
