@@ -413,6 +413,12 @@ def test_the_original_is_never_overwritten(tmp_path: Path, out: str) -> None:
     )
 
 
+def test_a_name_for_another_kind_of_file_is_no_folder(tmp_path: Path) -> None:
+    treat(tmp_path, many(5), PEOPLE)
+    told = reasons(lambda: table.pseudonymise(f"{tmp_path}/in.csv", rules=f"{tmp_path}/rules.toml", out=f"{tmp_path}/o.xlsx"))
+    assert "written as .csv, .parquet" in told
+
+
 def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path) -> None:
     treat(tmp_path, many(5), PEOPLE)
     (tmp_path / "o").mkdir()

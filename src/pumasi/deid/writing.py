@@ -20,6 +20,20 @@ from pumasi.deid import engine, reading
 from pumasi.kernel.errors import Invalid, Refused
 
 SUFFIXES = (".csv", ".parquet")
+_NO_FOLDERS = (
+    ".xlsx",
+    ".xls",
+    ".json",
+    ".txt",
+    ".tsv",
+    ".gz",
+    ".zip",
+    ".dta",
+    ".sav",
+    ".sas7bdat",
+    ".duckdb",
+    ".db",
+)  # files of other kinds
 _ROW_GROUP = 100_000
 Watch = Callable[[float], None]
 
@@ -43,6 +57,8 @@ def place(
         return
     path = Path(out)
     folder = path.suffix.lower() not in SUFFIXES
+    if path.suffix.lower() in _NO_FOLDERS:
+        raise Invalid(f"{out}: tables are written as .csv, .parquet, a folder of them, or FILE.duckdb::TABLE; name one of these")
     if several and not folder:
         raise Invalid(f"{out}: there are several tables to write; name a folder")
     if not path.parent.is_dir():
