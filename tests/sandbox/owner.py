@@ -11,6 +11,8 @@ import numpy as np
 from pumasi.analysis.frame import Column
 from pumasi.node.jobs.sandbox import Limits, start
 
+TABLE = {"by": ["sex"], "levels": {"sex": ["f", "m"]}, "column_kinds": {"sex": "text"}}
+
 
 def descendants(pid: int) -> list[int]:
     below = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -27,7 +29,7 @@ if __name__ == "__main__":
     sex = Column(name="sex", numbers=None, codes=np.array([0, 1, 1, -1], dtype=np.int32), levels=("f", "m"))
     for worker in workers:
         worker.load(np.arange(4), [sex])
-    shares = [worker.local("table", {"by": ["sex"], "levels": {"sex": ["f", "m"]}}, {"step": "count"}).tolist() for worker in workers]
+    shares = [worker.local("table", TABLE, {"step": "count"}).tolist() for worker in workers]
     below = [[worker.pid, *descendants(worker.pid)] for worker in workers]
     print(json.dumps({"shares": shares, "processes": below, "inside": [status(one[-1]) for one in below]}), flush=True)
     sys.stdin.read()

@@ -27,7 +27,14 @@ from pumasi.node.jobs.sandbox import Fault, Limits, Stopped, Worker, start
 
 from .conftest import HERE, skip_without_sandbox
 
-TABLE = {"by": ["sex"], "levels": {"sex": ["f", "m"]}}
+TABLE = {"by": ["sex"], "levels": {"sex": ["f", "m"]}, "column_kinds": {"sex": "text"}}
+MODEL = {
+    "family": "gaussian",
+    "column_kinds": {"sex": "text", "age": "number"},
+    "levels": {"sex": ["f", "m"]},
+    "hospitals": ["a", "b"],
+    "here": "a",
+}
 COUNT = {"step": "count"}
 SEX = Column(name="sex", numbers=None, codes=np.array([0, 1, 1, -1, 1], dtype=np.int32), levels=("f", "m"))
 AGE = Column(name="age", numbers=np.array([51.5, 60.25, np.nan, 70.0, 8.0]), codes=None, levels=())
@@ -50,7 +57,7 @@ def loaded(worker: Worker) -> Worker:
 def test_a_share_from_the_sandbox_equals_one_computed_here(loaded: Worker) -> None:
     frame = Frame(persons=PERSONS, columns={"sex": SEX, "age": AGE})
     design = {"outcome": "age", "columns": [{"factors": []}, {"factors": [{"column": "sex", "level": "m"}]}]}
-    for method, question in (("table", TABLE), ("glm", {"design": design, "family": "gaussian"})):
+    for method, question in (("table", TABLE), ("glm", {**MODEL, "design": design})):
         np.testing.assert_array_equal(loaded.local(method, question, COUNT), KINDS[method].local(frame, question, COUNT))
 
 
@@ -68,13 +75,13 @@ def test_refusals_come_with_their_reasons_and_leave_the_worker_alive(worker: Wor
     with pytest.raises(Refused, match="does not know the method"):
         worker.local("os.system", TABLE, COUNT)
     with pytest.raises(Invalid, match="'weight' is not in this workspace"):
-        worker.local("table", {"by": ["weight"], "levels": {"weight": ["1"]}}, COUNT)
+        worker.local("table", {"by": ["weight"], "levels": {"weight": ["1"]}, "column_kinds": {"weight": "text"}}, COUNT)
     assert worker.local("table", TABLE, COUNT)[0] == 3
 
 
 def test_a_fault_names_kind_and_place_but_no_value(loaded: Worker) -> None:
     with pytest.raises(Fault) as fault:
-        loaded.local("glm", {"design": {"outcome": "age", "columns": []}, "family": "gaussian"}, {"step": "secret 8675309"})
+        loaded.local("glm", {**MODEL, "design": {"outcome": "age", "columns": []}}, {"step": "secret 8675309"})
     assert "ValueError at analysis/glm.py, line" in str(fault.value)
     assert "8675309" not in str(fault.value)
     with pytest.raises(Stopped):

@@ -267,7 +267,7 @@ def test_a_crash_after_any_step_is_made_good_by_the_next_start(live: Live, step:
             case "noted":
                 patched.setattr("pumasi.store.custody.FileCustodian.destroy", dies)
             case "key":
-                patched.setattr(vault, "_purge", dies)
+                patched.setattr(vault, "purge", dies)
             case "files":
                 patched.setattr(keeper, "make_unusable", _second_time(keeper.make_unusable, dies))
             case _:
