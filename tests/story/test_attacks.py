@@ -20,7 +20,8 @@ import pytest
 from pumasi.analysis import secure
 from pumasi.client import connect
 from pumasi.client.home import Home
-from pumasi.client.study import Study, compiled
+from pumasi.client.questions import compiled
+from pumasi.client.study import Study
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import Keys, canonical, new_id, parse_canonical, sha256, sign, unb64
 from pumasi.kernel.errors import PumasiError, Refused, Tampered
@@ -66,7 +67,7 @@ def job(study: Study, **changed: Any) -> dict[str, Any]:
         "lead": hospitals[0],
         "smallest_cell": 15,
         "code": analysis_digest(),
-        "questions": [compiled(COUNT, study.tables)],
+        "questions": [compiled(COUNT, study.tables, hospitals)],
     } | changed
 
 
@@ -91,23 +92,33 @@ def failures(study: Study, id: str) -> set[str]:
 
 def own_design(study: Study) -> dict[str, Any]:
     """A model whose formula looks harmless and whose design singles out everybody of one age."""
-    made: dict[str, Any] = json.loads(json.dumps(compiled(MODEL, study.tables)))
+    made: dict[str, Any] = json.loads(json.dumps(compiled(MODEL, study.tables, study.application.hospitals)))
     made["design"]["columns"].append({"name": "aged 61", "factors": [{"column": "age", "level": "61"}]})
     return made
 
 
+def reading(column: str) -> dict[str, Any]:
+    """A count by one column, in the form that a job has."""
+    return COUNT | {"by": [column], "reads": [column]}
+
+
 JOBS: dict[str, tuple[Callable[[Study], dict[str, Any]], str]] = {
     "a design of one's own": (lambda s: job(s, questions=[own_design(s)]), "age"),
-    "an extra field": (lambda s: job(s, questions=[COUNT | {"where": "age > 90"}]), "fields"),
-    "a column that the permit does not cover": (lambda s: job(s, questions=[COUNT | {"by": ["death14"]}]), "the column 'death14'"),
-    "the identifier": (lambda s: job(s, questions=[COUNT | {"by": ["name"]}]), "does not cover the column 'name'"),
-    "the person": (lambda s: job(s, questions=[COUNT | {"by": ["patient_no"]}]), "does not cover the column 'patient_no'"),
-    "another table": (lambda s: job(s, questions=[COUNT | {"table": "visits"}]), "does not cover the table 'visits'"),
+    "an extra field": (lambda s: job(s, questions=[COUNT | {"reads": ["sex"], "coefficients": [1]}]), "knows no key 'coefficients'"),
+    "a condition that the node has not seen": (
+        lambda s: job(s, questions=[COUNT | {"reads": ["sex", "age"], "where": "age > 90"}]),
+        "a condition goes with its plain form",
+    ),
+    "a column that it does not say it reads": (lambda s: job(s, questions=[reading("sex") | {"by": ["age"]}]), "'age'"),
+    "a column that the permit does not cover": (lambda s: job(s, questions=[reading("death14")]), "the column 'death14'"),
+    "the identifier": (lambda s: job(s, questions=[reading("name")]), "does not cover the column 'name'"),
+    "the person": (lambda s: job(s, questions=[reading("patient_no")]), "does not cover the column 'patient_no'"),
+    "another table": (lambda s: job(s, questions=[reading("sex") | {"table": "visits"}]), "does not cover the table 'visits'"),
     "a kind that the permit does not cover": (
-        lambda s: job(s, questions=[{"name": "d", "kind": "describe", "table": "patients", "columns": ["age"]}]),
+        lambda s: job(s, questions=[{"name": "d", "kind": "describe", "table": "patients", "columns": ["age"], "reads": ["age"]}]),
         "does not cover analyses of kind 'describe'",
     ),
-    "a kind that nobody knows": (lambda s: job(s, questions=[COUNT | {"kind": "rows"}]), "does not cover analyses of kind 'rows'"),
+    "a kind that nobody knows": (lambda s: job(s, questions=[reading("sex") | {"kind": "rows"}]), "does not cover analyses of kind 'rows'"),
     "a lower smallest cell": (lambda s: job(s, smallest_cell=1), "asks for larger cells"),
     "another version of the code": (lambda s: job(s, code="0" * 64), "another version of the analysis code"),
     "another hospital's permit": (
