@@ -104,9 +104,9 @@ def reading(column: str) -> dict[str, Any]:
 
 JOBS: dict[str, tuple[Callable[[Study], dict[str, Any]], str]] = {
     "a design of one's own": (lambda s: job(s, questions=[own_design(s)]), "age"),
-    "an extra field": (lambda s: job(s, questions=[COUNT | {"reads": ["sex"], "coefficients": [1]}]), "knows no key 'coefficients'"),
+    "an extra field": (lambda s: job(s, questions=[COUNT | {"reads": ["aspirin"], "coefficients": ["1"]}]), "knows no key 'coefficients'"),
     "a condition that the node has not seen": (
-        lambda s: job(s, questions=[COUNT | {"reads": ["sex", "age"], "where": "age > 90"}]),
+        lambda s: job(s, questions=[COUNT | {"reads": ["aspirin", "age"], "where": "age > 90"}]),
         "a condition goes with its plain form",
     ),
     "a column that it does not say it reads": (lambda s: job(s, questions=[reading("sex") | {"by": ["age"]}]), "'age'"),
