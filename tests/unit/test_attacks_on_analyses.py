@@ -245,3 +245,116 @@ def test_a_share_that_no_people_can_give_is_found(tmp_path: Path) -> None:
     halves: dict[str, Local] = {NAMES[1]: Lying({"patients": frame(tables[NAMES[1]], levels)})}
     joint = Joint(tmp_path, tables, [{"name": "q", "kind": "count", "table": "patients"}], agreed=AGREED, halves=halves)
     assert {error.reason for error in joint.failed().values()} == {"tampered"}
+
+
+def with_one_missing(column: str) -> dict[str, pd.DataFrame]:
+    """The victim is the only one without a value in this column."""
+    tables = hospitals()
+    first = tables[NAMES[0]]
+    tables[NAMES[0]] = first.assign(**{column: first[column].astype(object if first[column].dtype == object else float)})
+    tables[NAMES[0]].loc[0, column] = None
+    return tables
+
+
+@pytest.mark.parametrize(
+    ("lacks", "questions"),
+    [
+        # mean cost of the complete cases = intercept + slope * mean age; its sum less that of everybody is one cost
+        ("age", [{"kind": "describe", "columns": ["cost", "age"]}, {"kind": "glm", "family": "gaussian", "formula": "cost ~ age"}]),
+        ("age", [{"kind": "describe", "columns": ["cost"]}, {"kind": "glm", "family": "gaussian", "formula": "cost ~ 1", "offset": "age"}]),
+        (
+            "age",
+            [{"kind": "describe", "columns": ["cost"]}, {"kind": "glm", "family": "gaussian", "formula": "cost ~ sex", "weights": "age"}],
+        ),
+        ("age", [{"kind": "glm", "family": "gaussian", "formula": formula} for formula in ("cost ~ sex", "cost ~ sex + age")]),
+        ("age", [{"kind": "glm", "family": "binomial", "formula": formula} for formula in ("hiv ~ sex", "hiv ~ sex + age")]),
+        ("sex", [{"kind": "table", "by": ["hiv"]}, {"kind": "table", "by": ["hiv", "sex"]}]),
+        ("sex", [{"kind": "describe", "columns": ["hiv"]}, {"kind": "table", "by": ["hiv", "sex"]}]),
+        ("hiv", [{"kind": "describe", "columns": ["sex", "ward"]}, {"kind": "table", "by": ["hiv", "sex", "ward"]}]),
+        ("age", [{"kind": "table", "by": ["hiv"]}, {"kind": "roc", "score": "age", "outcome": "hiv"}]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " then ".join(str(one["kind"]) for one in value),
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_missing_value_that_takes_the_victim_out(tmp_path: Path, lacks: str, questions: list[dict[str, Any]], first: int) -> None:
+    """One condition, two analyses, and all that sets them apart is who lacks a value."""
+    attacker = Attacker(tmp_path, with_one_missing(lacks))
+    one, two = attacker.ask(questions[first], questions[1 - first])
+    assert "refused" not in one and "refused" in two
+    assert "refused" in attacker.ask(questions[1 - first])[0]
+
+
+def test_a_condition_cannot_hide_which_column_is_shared(tmp_path: Path) -> None:
+    """`age` stands in a condition that holds for everybody, and in the analysis."""
+    always = "age is null or age > -5"
+    one, two = Attacker(tmp_path, with_one_missing("cost")).ask(
+        {"kind": "describe", "columns": ["age"], "where": always},
+        {"kind": "glm", "family": "gaussian", "formula": "cost ~ age", "where": always},
+    )
+    assert "refused" not in one and "refused" in two
+
+
+def test_a_study_with_a_few_incomplete_cases_is_answered(tmp_path: Path) -> None:
+    tables = hospitals()
+    for name in NAMES[:2]:
+        tables[name].loc[10:11, ["age", "sex"]] = [np.nan, None]
+    found = Attacker(tmp_path, tables).ask(
+        {"kind": "describe", "columns": ["age", "cost", "hiv"]},
+        {"kind": "table", "by": ["sex", "hiv"]},
+        {"kind": "glm", "family": "gaussian", "formula": "cost ~ age + sex"},
+        {"kind": "glm", "family": "binomial", "formula": "hiv ~ age + sex"},
+    )
+    assert all("refused" not in one for one in found)
+
+
+def test_the_one_with_a_condition_for_complete_rows_is_answered(tmp_path: Path) -> None:
+    """The way out that the refusal names."""
+    complete = {"where": "age is not null"}
+    found = Attacker(tmp_path, with_one_missing("age")).ask(
+        {"kind": "describe", "columns": ["age", "cost"], **complete},
+        {"kind": "table", "by": ["sex", "hiv"], **complete},
+        {"kind": "glm", "family": "gaussian", "formula": "cost ~ age + sex", **complete},
+    )
+    assert all("refused" not in one for one in found)
+
+
+def test_one_visit_of_a_person(attacker: Attacker) -> None:
+    """The victim stays in the answer, but one of two visits does not: people are the same, rows are not."""
+    people = pd.concat(hospitals().values(), ignore_index=True)
+    people["no"] = np.arange(len(people))
+    later = people.assign(age=(people.age + 1.05).round(2), cost=people.cost * 1.1)
+    visits = pd.concat([people, later])
+    attacker.tables = {name: visits[visits.no % 3 == at].reset_index(drop=True) for at, name in enumerate(NAMES[:3])}
+    levels = {name: one.levels for name, one in AGREED.columns.items() if one.levels}
+
+    def by_person(joint: Joint) -> None:
+        for name, table in attacker.tables.items():
+            joint.halves[name] = Local({"patients": frame(table, levels, person="no")})
+
+    one, two = attacker.ask(
+        {"kind": "describe", "columns": ["cost"]}, {"kind": "describe", "columns": ["cost"], "where": ALL_BUT_THE_VICTIM}, change=by_person
+    )
+    assert "refused" not in one and "refused" in two
+
+
+@pytest.mark.parametrize(
+    "less",
+    [
+        {"kind": "glm", "family": "gaussian", "formula": "cost ~ 1"},
+        {"kind": "describe", "columns": ["cost"], "where": "age > -5"},
+        {"kind": "table1", "columns": ["age", "cost"], "by": "sex"},
+    ],
+    ids=lambda question: str(question["kind"]),
+)
+def test_without_the_hospital_of_one_patient(tmp_path: Path, less: dict[str, Any]) -> None:
+    """Neither another kind nor a condition that leaves nobody out makes it another question."""
+    tables = hospitals(4)
+    tables[NAMES[0]] = tables[NAMES[0]].iloc[:1]
+    first = Attacker(tmp_path, tables)
+    assert "refused" not in first.ask({"kind": "describe", "columns": ["cost"]})[0]
+    fewer = {name: table for name, table in tables.items() if name != NAMES[0]}
+    joint = Joint(
+        tmp_path, fewer, [{"name": "less", "table": "patients", **less}], agreed=AGREED, remembered=first.remembered,
+        hospitals_at_least=2, number="2",
+    )  # fmt: skip
+    assert all("refused" in results(one)[0] for one in joint.sealed().values())

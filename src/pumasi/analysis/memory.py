@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import filter
+from pumasi.analysis import design, filter, forms
 from pumasi.analysis.methods import KINDS
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ TOO_CLOSE = (
     "it is about almost the same people as an earlier analysis ('{}'), and the difference is a group that is too small; "
     "ask about the same people, or about clearly different ones"
 )
+TOO_FEW_LACK = (
+    "very few people lack a value in it that an earlier analysis ('{}') could do without, or the other way round, and the difference would "
+    'show theirs; give both a condition that leaves them out, as in where = "age IS NOT NULL", or ask about fewer columns'
+)
 OTHER_SOURCE = (
     "almost the same people were asked about before ('{}'), and a hospital's table has changed by a group that is too small since; "
     "ask again when it has changed by more"
@@ -38,72 +42,91 @@ OTHER_HOSPITALS = "the same was asked of almost the same hospitals before ('{}')
 # Their numbers are sums over people, so that two of them about one column can be subtracted whatever else they are about.
 _SUMS = frozenset({"describe", "table1", "histogram", "quantiles", "ttest", "anova", "roc", "calibration", "brier"})
 
+# People whom only missing values set apart from an analysis: of two, each can work out the other's value.
+FEWEST_LACKING = 3
+
 # Their counts are about intervals that the grid of each chooses, so that two grids tell who leaves between two of their times.
 _CURVES = frozenset({"kaplan_meier", "logrank"})
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Whom one question is about at one hospital: who passes its condition, and who is in which group of each partition."""
+    """Which rows one question is about at one hospital, whose they are, and in which group of each partition each is; -1 for none."""
 
-    people: int
+    person: NDArray[np.intp]
     base: NDArray[np.bool_]
-    members: list[tuple[NDArray[np.intp], NDArray[np.int64]]]  # (person, group), each pair once
+    partitions: list[NDArray[np.int64]]
+
+    @property
+    def people(self) -> int:
+        return int(self.person.max(initial=-1)) + 1
 
     @staticmethod
     def of(frame: Frame, question: dict[str, Any]) -> Footprint:
-        dense = np.unique(frame.persons, return_inverse=True)[1].reshape(-1)
-        numbered = frame.numbered(dense)
-        chosen = filter.seen(numbered, question)
-        people = int(dense.max()) + 1 if frame.rows else 0
-        base = np.zeros(people, dtype=bool)
-        base[chosen.persons] = True
-        members = []
+        chosen = filter.seen(frame.numbered(np.arange(frame.rows)), question)
+        rows = chosen.persons
+        base = np.zeros(frame.rows, dtype=bool)
+        base[rows] = True
+        partitions = []
         for groups in KINDS[question["kind"]].groups(chosen, question):
-            inside = groups >= 0
-            pairs = np.unique(np.stack((chosen.persons[inside], groups[inside])), axis=1)
-            members.append((pairs[0].astype(np.intp), pairs[1]))
-        return Footprint(people, base, members)
+            everywhere = np.full(frame.rows, -1, dtype=np.int64)
+            everywhere[rows] = groups
+            partitions.append(everywhere)
+        return Footprint(np.unique(frame.persons, return_inverse=True)[1].reshape(-1), base, partitions)
 
 
 def is_the_same(now: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Whether two questions ask the same of whatever hospitals they are put to: word for word, or sums about one column of the same
-    rows. Over two sets of hospitals their difference is then what the hospitals hold that are in one set only."""
-    if now.get("filter") != before.get("filter"):
-        return False
-    if not {now["kind"], before["kind"]} <= _SUMS | {"count", "table", "correlation"}:
-        return _asked(now) == _asked(before)
-    mine, theirs = _about(now), _about(before)
-    return any(one & other or one == other for one in mine for other in theirs)
-
-
-def _asked(question: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in question.items() if key not in ("name", "where", "here", "hospitals", "edges")}
+    """Whether over two sets of hospitals the difference of two answers may be what the hospitals hold that are in one set only: they are
+    about one column, or about none. Neither kind nor condition matters: coefficients tell means, and a condition may leave nobody out."""
+    mine, theirs = set(now["reads"]), set(before["reads"])
+    return bool(mine & theirs) or mine == theirs
 
 
 def pairs(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:
     """Which partitions of two questions are compared: those that share a column. Decided by the questions alone.
 
-    Under one condition only sums of one column and counts on two grids can be subtracted; other counts are judged by `suppression`,
-    and neither a model's coefficients nor correlations are sums. That a row lacks a value is then the only difference there is.
+    Under one condition only missing values set two analyses apart. Counts and coefficients are then compared as wholes (`_by_whole`);
+    correlations are no sums, and say nothing of the kind.
     """
-    alike = now.get("filter") == before.get("filter")
-    kinds = {now["kind"], before["kind"]}
-    if alike and not kinds <= _SUMS and not kinds <= _CURVES:
+    if _alike(now, before) and "correlation" in (now["kind"], before["kind"]):
         return []
-    about = _summed if alike and kinds <= _SUMS else _about
+    about = _named if _by_whole(now, before) else _summed if _alike(now, before) and now["kind"] in _SUMS else _about
     mine, theirs = about(now), about(before)
     return [(i, j) for i, one in enumerate(mine) for j, other in enumerate(theirs) if one & other]
 
 
+def _alike(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    return bool(now.get("filter") == before.get("filter"))
+
+
+def _by_whole(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether all that matters is who lacks a value: one condition, and not two sums about one column or two grids."""
+    kinds = {now["kind"], before["kind"]}
+    return _alike(now, before) and not kinds <= _SUMS and not kinds <= _CURVES
+
+
 def _about(question: dict[str, Any]) -> list[set[str]]:
     """The columns that each partition is about."""
+    return _shared_out(question, set(question["reads"]))
+
+
+def _named(question: dict[str, Any]) -> list[set[str]]:
+    """The columns whose missing values leave people out of each partition: not those of the condition alone."""
+    named: set[str] = set(design.named(question["design"])) - {forms.HOSPITAL} if "design" in question else set()
+    for name, key in forms.keys_of(question["kind"]).items():
+        if key.what in ("column", "columns") and name != "reads" and name in question:
+            value = question[name]
+            named |= {value} if isinstance(value, str) else set(value)
+    return _shared_out(question, named)
+
+
+def _shared_out(question: dict[str, Any], columns: set[str]) -> list[set[str]]:
+    """For each partition its own column and those that all have in common."""
     count = len(KINDS[question["kind"]].group_counts(question))
     listed = question.get("columns", [])
-    reads = set(question["reads"])
     if len(listed) != count or question["kind"] == "correlation":
-        return [reads] * count
-    others = reads - set(listed)
+        return [columns] * count
+    others = columns - set(listed)
     return [{name} | others for name in listed]
 
 
@@ -117,6 +140,8 @@ def _summed(question: dict[str, Any]) -> list[set[str]]:
 def sizes(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:
     """The numbers of groups behind each pair of partitions."""
     mine, theirs = (KINDS[one["kind"]].group_counts(one) for one in (now, before))
+    if _by_whole(now, before):
+        mine, theirs = (counts if one["kind"] == "meta" else [1] * len(counts) for one, counts in ((now, mine), (before, theirs)))
     return [(mine[i], theirs[j]) for i, j in pairs(now, before)]
 
 
@@ -126,31 +151,33 @@ def is_comparable(now: dict[str, Any], before: dict[str, Any]) -> bool:
 
 def local(now: Footprint, before: Footprint, *, asked: tuple[dict[str, Any], dict[str, Any]], load: int) -> list[float]:
     """What this hospital adds: people of the table now and when it was asked before (`load`), then people by group of both."""
-    partial = [float(now.people), float(load), *map(float, _crossed(now.base, before.base))]
+    partial = [float(now.people), float(load), *map(float, _crossed(now, before))]
     for (i, j), (rows, columns) in zip(pairs(*asked), sizes(*asked), strict=True):
-        partial += _crosstab(now.members[i], before.members[j], rows=rows, columns=columns).ravel()[:-1].tolist()
+        mine, theirs = _merged(now.partitions[i], rows), _merged(before.partitions[j], columns)
+        partial += _crosstab(now.person, mine, theirs, rows=rows, columns=columns).ravel()[:-1].tolist()
     return partial
 
 
-def _crossed(now: NDArray[np.bool_], before: NDArray[np.bool_]) -> tuple[int, int, int]:
-    return int(np.count_nonzero(now & before)), int(np.count_nonzero(now & ~before)), int(np.count_nonzero(before & ~now))
+def _merged(groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """One group of all where there is to be one only, as when a partition is compared as a whole."""
+    return groups if count > 1 else np.minimum(groups, 0)
+
+
+def _crossed(now: Footprint, before: Footprint) -> tuple[int, int, int]:
+    """People with a row in both answers, in the one alone, and only in the other alone: rows of a person are told apart as well."""
+    apart = len(np.unique(now.person[now.base ^ before.base]))
+    both, mine = (len(np.unique(now.person[rows])) for rows in (now.base & before.base, now.base & ~before.base))
+    return both, mine, apart - mine
 
 
 def _crosstab(
-    now: tuple[NDArray[np.intp], NDArray[np.int64]], before: tuple[NDArray[np.intp], NDArray[np.int64]], *, rows: int, columns: int
+    person: NDArray[np.intp], now: NDArray[np.int64], before: NDArray[np.int64], *, rows: int, columns: int
 ) -> NDArray[np.float64]:
-    """People by group now and group before; the last row and column are those in no group. A person in several groups is in each."""
-    table = np.zeros((rows + 1, columns + 1))
-    people = int(max([-1, *(int(who.max()) for who, _ in (now, before) if len(who))])) + 1
-    starts = np.searchsorted(before[0], np.arange(people + 1))
-    counts = (starts[1:] - starts[:-1])[now[0]] if len(now[0]) else np.zeros(0, dtype=np.intp)
-    repeated = np.repeat(np.arange(len(now[0])), counts)
-    within = np.arange(len(repeated)) - np.repeat(np.cumsum(counts) - counts, counts)
-    partner = starts[now[0][repeated]] + within if len(repeated) else np.zeros(0, dtype=np.intp)
-    np.add.at(table, (now[1][repeated], before[1][partner]), 1)
-    np.add.at(table[:, columns], now[1][counts == 0], 1)
-    np.add.at(table[rows], before[1][~np.isin(before[0], now[0])], 1)
-    return table
+    """People by group now and group before; the last row and column are those in no group. A person in several places is in each."""
+    places = np.where(now < 0, rows, now) * (columns + 1) + np.where(before < 0, columns, before)
+    size = (rows + 1) * (columns + 1)
+    found = np.unique(person * size + places) % size
+    return np.bincount(found, minlength=size).astype(np.float64).reshape(rows + 1, columns + 1)
 
 
 def length(now: dict[str, Any], before: dict[str, Any]) -> int:
@@ -164,13 +191,18 @@ def refusals(total: Sequence[float], now: dict[str, Any], before: dict[str, Any]
     if 0 < abs(people - load) < terms.smallest_cell and pairs(now, before):
         return [OTHER_SOURCE.format(before["name"])]
     close = both > 0 and 0 < mine + theirs < terms.smallest_cell
+    whole, few = _by_whole(now, before), False
     at = 5
     for rows, columns in sizes(now, before):
         cells = (rows + 1) * (columns + 1) - 1
         table = np.array([*values[at : at + cells], 0]).reshape(rows + 1, columns + 1)
-        close = close or _is_close(table, terms.smallest_cell) or _is_close(table.T, terms.smallest_cell)
+        if whole:
+            lacking = np.concatenate((table[:-1, -1], table[-1, :-1]))
+            few = few or bool(np.any((lacking > 0) & (lacking < FEWEST_LACKING)))
+        else:
+            close = close or _is_close(table, terms.smallest_cell) or _is_close(table.T, terms.smallest_cell)
         at += cells
-    return [TOO_CLOSE.format(before["name"])] if close else []
+    return [reason.format(before["name"]) for reason, found in ((TOO_CLOSE, close), (TOO_FEW_LACK, few)) if found]
 
 
 def _is_close(table: NDArray[np.int64], smallest: int) -> bool:

@@ -98,6 +98,7 @@ class Run:
     remembered: list[Earlier] = field(default_factory=list)  # what the applicant's group was answered before
     hospitals_at_least: int = 1
     _asked: dict[int, Earlier] = field(default_factory=dict)
+    _answered: set[int] = field(default_factory=set)  # of them; what is refused is never told, and so compared with nothing
     _key: bytes = b""
     _masks: secure.Masks | None = None
     _terms: Terms = field(init=False)
@@ -113,7 +114,10 @@ class Run:
         """All five steps; `Failed` with a reason for the log when the job must stop."""
         try:
             self._shake_hands()
-            results = [self._answer(number, question) for number, question in enumerate(self.job.questions)]
+            results: list[dict[str, Any]] = []
+            for number, question in enumerate(self.job.questions):
+                results.append(self._answer(number, question))
+                self._answered |= {number} if "refused" not in results[number] else set()
             return self._finish(results)
         except Tampered as error:
             raise Failed("tampered", *error.reasons) from error
@@ -235,7 +239,7 @@ class Run:
         """Why the question may not be answered next to what was answered before; one round over the hospitals."""
         before = [
             one
-            for one in (*self.remembered, *(asked for number, asked in self._asked.items() if number != but))
+            for one in (*self.remembered, *(self._asked[number] for number in sorted(self._answered - {but})))
             if one.question["table"] == question["table"] and one.person == self.tables[question["table"]].person
         ]
         reasons = [reason for one in before for reason in self._other_hospitals(question, one)]
