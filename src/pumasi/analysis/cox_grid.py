@@ -44,6 +44,7 @@ def _moments(risk: Vector, matrix: Vector) -> list[float]:
     second = matrix.T @ weighted
     return [float(risk.sum()), *weighted.sum(axis=0).tolist(), *second[np.triu_indices(len(second))].tolist()]
 
+
 MOST_EVENTS = 2_000_000  # in one interval: Efron's terms are added one by one
 
 

@@ -56,6 +56,7 @@ class Footprint:
     person: NDArray[np.intp]
     base: NDArray[np.bool_]
     partitions: list[NDArray[np.int64]]
+    strata: dict[str, NDArray[np.int64]]  # the level of each row in every column by which the answer tells means (`_strata`)
 
     @property
     def people(self) -> int:
@@ -67,12 +68,15 @@ class Footprint:
         rows = chosen.persons
         base = np.zeros(frame.rows, dtype=bool)
         base[rows] = True
-        partitions = []
-        for groups in KINDS[question["kind"]].groups(chosen, question):
+
+        def placed(groups: NDArray[np.int64]) -> NDArray[np.int64]:
             everywhere = np.full(frame.rows, -1, dtype=np.int64)
             everywhere[rows] = groups
-            partitions.append(everywhere)
-        return Footprint(np.unique(frame.persons, return_inverse=True)[1].reshape(-1), base, partitions)
+            return everywhere
+
+        partitions = [placed(groups) for groups in KINDS[question["kind"]].groups(chosen, question)]
+        strata = {name: placed(chosen.codes(name, levels)) for name, levels in _strata(question).items()}
+        return Footprint(np.unique(frame.persons, return_inverse=True)[1].reshape(-1), base, partitions, strata)
 
 
 def is_the_same(now: dict[str, Any], before: dict[str, Any]) -> bool:
@@ -145,6 +149,23 @@ def sizes(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:
     return [(mine[i], theirs[j]) for i, j in pairs(now, before)]
 
 
+def _strata(question: dict[str, Any]) -> dict[str, list[str]]:
+    """The columns, with their levels, by which an answer tells sums of its outcome: of a model without numbers every predictor."""
+    if question["kind"] in ("table1", "ttest", "anova"):
+        names = {question["by"]} if question.get("by") else set()
+    else:
+        factors = [factor for column in question.get("design", {}).get("columns", []) for factor in column["factors"]]
+        names = {factor["column"] for factor in factors} if all("level" in factor for factor in factors) else set()
+    known = question["levels"] | {forms.HOSPITAL: question["hospitals"]}
+    return {name: list(known[name]) for name in sorted(names)}
+
+
+def _both_strata(now: dict[str, Any], before: dict[str, Any]) -> dict[str, list[str]]:
+    """Those by which people are counted whom a missing value sets apart: where both answers tell sums by levels."""
+    mine, theirs = (_strata(one) for one in (now, before))
+    return mine | theirs if mine and theirs and _by_whole(now, before) and pairs(now, before) else {}
+
+
 def is_comparable(now: dict[str, Any], before: dict[str, Any]) -> bool:
     return sum((i + 1) * (j + 1) for i, j in sizes(now, before)) <= MOST_COMPARED
 
@@ -155,6 +176,11 @@ def local(now: Footprint, before: Footprint, *, asked: tuple[dict[str, Any], dic
     for (i, j), (rows, columns) in zip(pairs(*asked), sizes(*asked), strict=True):
         mine, theirs = _merged(now.partitions[i], rows), _merged(before.partitions[j], columns)
         partial += _crosstab(now.person, mine, theirs, rows=rows, columns=columns).ravel()[:-1].tolist()
+    for name, levels in _both_strata(*asked).items():
+        codes = now.strata[name] if name in now.strata else before.strata[name]
+        mine, theirs = (_merged(one.partitions[0], 1) for one in (now, before))
+        for lacking in (mine > theirs, theirs > mine):
+            partial += [len(np.unique(now.person[lacking & (codes == place)])) for place in range(len(levels))]
     return partial
 
 
@@ -181,7 +207,8 @@ def _crosstab(
 
 
 def length(now: dict[str, Any], before: dict[str, Any]) -> int:
-    return 5 + sum((i + 1) * (j + 1) - 1 for i, j in sizes(now, before))
+    strata = sum(2 * len(levels) for levels in _both_strata(now, before).values())
+    return 5 + sum((i + 1) * (j + 1) - 1 for i, j in sizes(now, before)) + strata
 
 
 def refusals(total: Sequence[float], now: dict[str, Any], before: dict[str, Any], terms: Terms) -> list[str]:
@@ -197,12 +224,16 @@ def refusals(total: Sequence[float], now: dict[str, Any], before: dict[str, Any]
         cells = (rows + 1) * (columns + 1) - 1
         table = np.array([*values[at : at + cells], 0]).reshape(rows + 1, columns + 1)
         if whole:
-            lacking = np.concatenate((table[:-1, -1], table[-1, :-1]))
-            few = few or bool(np.any((lacking > 0) & (lacking < FEWEST_LACKING)))
+            few = few or _is_few([*table[:-1, -1], *table[-1, :-1]])
         else:
             close = close or _is_close(table, terms.smallest_cell) or _is_close(table.T, terms.smallest_cell)
         at += cells
+    few = few or _is_few(values[at:])
     return [reason.format(before["name"]) for reason, found in ((TOO_CLOSE, close), (TOO_FEW_LACK, few)) if found]
+
+
+def _is_few(lacking: Sequence[int]) -> bool:
+    return any(0 < people < FEWEST_LACKING for people in lacking)
 
 
 def _is_close(table: NDArray[np.int64], smallest: int) -> bool:

@@ -83,7 +83,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
 
 
 def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
-    """Done. `left_out` are the hospitals that are too small, or whose own rows allow no estimate."""
+    """Done. `left_out` are the hospitals that are too small, with one of the others, or whose own rows allow no estimate."""
     reader, estimates, left_out = sums.Reader(total), [], []
     for hospital in question["hospitals"]:
         told, people, estimate, variance = reader.count(), reader.count(), reader.wide(), reader.wide()
@@ -94,6 +94,11 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         else:
             left_out.append({"hospital": hospital, "n": people})
     reader.end()
+    # the pooled analysis less all these estimates tells what those left out hold: so they are nobody, or many enough
+    while estimates and 0 < sum(one["n"] for one in left_out) < terms.smallest_cell:
+        smallest = min(estimates, key=lambda one: one["n"])
+        estimates.remove(smallest)
+        left_out.append({"hospital": smallest["hospital"], "n": smallest["n"]})
     if len(estimates) < 2:
         return {"step": "done", "refused": [TOO_FEW]}
     n = sum(one["n"] for one in [*estimates, *left_out])

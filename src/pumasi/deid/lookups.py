@@ -158,7 +158,8 @@ def faults_of(connection: duckdb.DuckDBPyConnection, layers: Layers, *, unit: st
     """A sentence for each check that some row fails. Values appear by their shape alone: digits as 9, letters as a."""
     faults = []
     for check in layers.checks:
-        shape = f"regexp_replace(regexp_replace(CAST({check.value} AS VARCHAR), '[0-9]', '9', 'g'), '[^0-9\\s[:punct:]]', 'a', 'g')" if check.value else "''"
+        text = f"CAST({check.value} AS VARCHAR)"
+        shape = f"regexp_replace(regexp_replace({text}, '[0-9]', '9', 'g'), '[^0-9\\s[:punct:]]', 'a', 'g')" if check.value else "''"
         columns = f"count_if({check.condition}), min(left({shape}, 20)) FILTER (WHERE {check.condition})"
         row = connection.execute(layers.select(columns, check.level)).fetchone()
         if row and row[0]:
