@@ -358,3 +358,28 @@ def test_without_the_hospital_of_one_patient(tmp_path: Path, less: dict[str, Any
         hospitals_at_least=2, number="2",
     )  # fmt: skip
     assert all("refused" in results(one)[0] for one in joint.sealed().values())
+
+
+def test_the_only_woman_among_those_who_lack_a_value(tmp_path: Path) -> None:
+    """Enough people lack an age, but means by sex tell of the one woman: cost by sex, age by sex, and cost less age by sex."""
+    tables = with_one_missing("age")
+    for name in NAMES[1:3]:
+        men = tables[name].index[tables[name].sex == "M"][:2]
+        tables[name].loc[men, "age"] = np.nan
+    by_sex = {"kind": "glm", "family": "gaussian"}
+    found = Attacker(tmp_path, tables).ask(
+        {"kind": "describe", "columns": ["cost"]}, {**by_sex, "formula": "cost ~ sex"}, {**by_sex, "formula": "cost ~ sex", "offset": "age"}
+    )
+    assert ["refused" in one for one in found] == [False, False, True]
+
+
+def test_a_hospital_too_small_for_a_meta_analysis(tmp_path: Path) -> None:
+    """The pooled mean less the means of all other hospitals is the patient of the smallest, so another is left out with it."""
+    tables = hospitals(4)
+    tables[NAMES[0]] = tables[NAMES[0]].iloc[:1]
+    model = {"name": "model", "kind": "glm", "family": "gaussian", "formula": "cost ~ 1"}
+    found = Attacker(tmp_path, tables).ask(
+        model, {"kind": "meta", "analysis": "model", "term": "Intercept"}, {"kind": "describe", "columns": ["cost"]}
+    )
+    assert all("refused" not in one for one in found)
+    assert found[1]["left_out"][0]["hospital"] == NAMES[0] and len(found[1]["left_out"]) == 2

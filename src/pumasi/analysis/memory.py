@@ -3,12 +3,13 @@
 Two answers about almost the same people, subtracted, are an answer about the few in whom they differ (a *difference attack*; with a group
 of one's own making a *tracker*, Denning, Denning and Schwartz, TODS 4, 1979). So before a question is answered, whom it is about is
 compared with whom each earlier one was about: every group of the one with every union of groups of the other, on sums over all hospitals.
-What is remembered is definitions, never people. Limits: three answers that only together single somebody out are not found here (counts
-are, by `suppression`); a changed source is noticed by its number of people only.
+Under one condition only missing values set answers apart; then fewer than three people (`FEWEST_LACKING`) are too few. What is remembered
+is definitions, never people. Limits: docs/explanation/what-a-study-can-reveal.md; a changed source is noticed by its number of people.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,7 @@ def _strata(question: dict[str, Any]) -> dict[str, list[str]]:
 def _both_strata(now: dict[str, Any], before: dict[str, Any]) -> dict[str, list[str]]:
     """Those by which people are counted whom a missing value sets apart: where both answers tell sums by levels."""
     mine, theirs = (_strata(one) for one in (now, before))
-    return mine | theirs if mine and theirs and _by_whole(now, before) and pairs(now, before) else {}
+    return mine | theirs if mine and theirs and _by_whole(now, before) else {}
 
 
 def is_comparable(now: dict[str, Any], before: dict[str, Any]) -> bool:
@@ -176,11 +177,11 @@ def local(now: Footprint, before: Footprint, *, asked: tuple[dict[str, Any], dic
     for (i, j), (rows, columns) in zip(pairs(*asked), sizes(*asked), strict=True):
         mine, theirs = _merged(now.partitions[i], rows), _merged(before.partitions[j], columns)
         partial += _crosstab(now.person, mine, theirs, rows=rows, columns=columns).ravel()[:-1].tolist()
-    for name, levels in _both_strata(*asked).items():
+    for (i, j), (name, levels) in itertools.product(pairs(*asked), _both_strata(*asked).items()):
         codes = now.strata[name] if name in now.strata else before.strata[name]
-        mine, theirs = (_merged(one.partitions[0], 1) for one in (now, before))
-        for lacking in (mine > theirs, theirs > mine):
-            partial += [len(np.unique(now.person[lacking & (codes == place)])) for place in range(len(levels))]
+        here, there = now.partitions[i] >= 0, before.partitions[j] >= 0
+        for lacking in (here & ~there, there & ~here):
+            partial += [float(len(np.unique(now.person[lacking & (codes == place)]))) for place in range(len(levels))]
     return partial
 
 
@@ -207,8 +208,9 @@ def _crosstab(
 
 
 def length(now: dict[str, Any], before: dict[str, Any]) -> int:
+    compared = sizes(now, before)
     strata = sum(2 * len(levels) for levels in _both_strata(now, before).values())
-    return 5 + sum((i + 1) * (j + 1) - 1 for i, j in sizes(now, before)) + strata
+    return 5 + sum((i + 1) * (j + 1) - 1 + strata for i, j in compared)
 
 
 def refusals(total: Sequence[float], now: dict[str, Any], before: dict[str, Any], terms: Terms) -> list[str]:
