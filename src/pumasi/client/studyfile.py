@@ -126,7 +126,7 @@ class _Reader:
 
     def _analysis(self, number: int, analysis: Any, tables: Any) -> None:
         where = ("analysis", str(number))
-        if not isinstance(analysis, dict) or analysis.get("kind") not in forms.FORMS:
+        if not isinstance(analysis, dict) or str(analysis.get("kind")) not in forms.FORMS:
             self._wrong((*where, "kind"), f"the kind of an analysis is one of {choices(AnalysisKind)}")
             return
         keys = forms.written(analysis["kind"])
