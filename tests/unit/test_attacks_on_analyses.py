@@ -383,3 +383,11 @@ def test_a_hospital_too_small_for_a_meta_analysis(tmp_path: Path) -> None:
     )
     assert all("refused" not in one for one in found)
     assert found[1]["left_out"][0]["hospital"] == NAMES[0] and len(found[1]["left_out"]) == 2
+
+
+def test_means_of_a_model_are_groups_of_a_tracker(attacker: Attacker) -> None:
+    """Coefficients of levels are means: those of ward a, and of all of ward a but the victim with other wards beside."""
+    by_ward = {"kind": "glm", "family": "gaussian", "formula": "cost ~ ward"}
+    young = "age > 57.35 or (ward = 'a' and age < 57.25) or (ward = 'b' and age < 50)"
+    assert "refused" not in attacker.ask(by_ward)[0]
+    assert "refused" in attacker.ask({**by_ward, "where": young})[0]

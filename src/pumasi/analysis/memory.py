@@ -10,6 +10,7 @@ is definitions, never people. Limits: docs/explanation/what-a-study-can-reveal.m
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from pumasi.analysis.frame import Frame, Terms
 
+MOST_CELLS = 1_000  # of a model of levels; one of more is compared as one group
 MOST_COMPARED = 200_000  # pairs of groups; a comparison is that many numbers on the wire
 TOO_MANY = "it has too many groups to be compared with earlier analyses of the same people; ask for fewer groups at once"
 TOO_CLOSE = (
@@ -77,6 +79,8 @@ class Footprint:
 
         partitions = [placed(groups) for groups in KINDS[question["kind"]].groups(chosen, question)]
         strata = {name: placed(chosen.codes(name, levels)) for name, levels in _strata(question).items()}
+        if cells := _cells(question):
+            partitions = [np.where(partitions[0] < 0, -1, np.ravel_multi_index(tuple(strata.values()), cells, mode="clip"))]
         return Footprint(np.unique(frame.persons, return_inverse=True)[1].reshape(-1), base, partitions, strata)
 
 
@@ -127,7 +131,7 @@ def _named(question: dict[str, Any]) -> list[set[str]]:
 
 def _shared_out(question: dict[str, Any], columns: set[str]) -> list[set[str]]:
     """For each partition its own column and those that all have in common."""
-    count = len(KINDS[question["kind"]].group_counts(question))
+    count = len(_group_counts(question))
     listed = question.get("columns", [])
     if len(listed) != count or question["kind"] == "correlation":
         return [columns] * count
@@ -137,14 +141,14 @@ def _shared_out(question: dict[str, Any], columns: set[str]) -> list[set[str]]:
 
 def _summed(question: dict[str, Any]) -> list[set[str]]:
     """The one column whose values each partition adds up: what makes its groups does not matter, and is judged by `suppression`."""
-    count = len(KINDS[question["kind"]].group_counts(question))
+    count = len(_group_counts(question))
     listed = question.get("columns") or [question.get("column", question.get("score"))] * count
     return [{name} for name in listed]
 
 
 def sizes(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:
     """The numbers of groups behind each pair of partitions."""
-    mine, theirs = (KINDS[one["kind"]].group_counts(one) for one in (now, before))
+    mine, theirs = (_group_counts(one) for one in (now, before))
     if _by_whole(now, before):
         mine, theirs = (counts if one["kind"] == "meta" else [1] * len(counts) for one, counts in ((now, mine), (before, theirs)))
     return [(mine[i], theirs[j]) for i, j in pairs(now, before)]
@@ -159,6 +163,17 @@ def _strata(question: dict[str, Any]) -> dict[str, list[str]]:
         names = {factor["column"] for factor in factors} if all("level" in factor for factor in factors) else set()
     known = question["levels"] | {forms.HOSPITAL: question["hospitals"]}
     return {name: list(known[name]) for name in sorted(names)}
+
+
+def _cells(question: dict[str, Any]) -> tuple[int, ...]:
+    """The shape of the table that a model without numbers tells sums of; () for anything else."""
+    shape = tuple(len(levels) for levels in _strata(question).values()) if question["kind"] == "glm" else ()
+    return shape if math.prod(shape) <= MOST_CELLS else ()
+
+
+def _group_counts(question: dict[str, Any]) -> list[int]:
+    cells = _cells(question)
+    return [math.prod(cells)] if cells else KINDS[question["kind"]].group_counts(question)
 
 
 def _both_strata(now: dict[str, Any], before: dict[str, Any]) -> dict[str, list[str]]:
