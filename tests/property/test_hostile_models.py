@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pumasi.analysis import methods, secure
 from pumasi.analysis.frame import Terms
 from pumasi.kernel.envelope import canonical, parse_canonical
 from pumasi.kernel.errors import Refused, Tampered
+from pumasi.node.jobs.rounds import meant
 from tests.analysis_models import frames, names, question
 from tests.analysis_rounds import finished, split
 
@@ -74,9 +76,9 @@ def answer(asked: dict[str, Any], *, at: int, lies: list[float], whole: bool) ->
             told = partials[-1]
             partials[-1] = [lies[place % len(lies)] if whole or place % 7 == at % 7 else told[place] for place in range(len(told))]
         total = secure.decode(secure.add(secure.encode(partial, hospitals=4) for partial in partials))
-        if reasons := method.refusals(total, asked, state, terms):
+        if reasons := meant(partial(method.refusals, total, asked, state, terms)):
             return {"refused": reasons}
-        state = parse_canonical(canonical(method.advance(total, asked, state, terms)))
+        state = parse_canonical(canonical(meant(partial(method.advance, total, asked, state, terms))))
         if state["step"] == "done":
             return finished(asked, state["result"]) if "result" in state else {"refused": state["refused"]}
     raise AssertionError("the rounds do not end")

@@ -18,15 +18,19 @@ from pumasi.analysis import family as families
 from pumasi.analysis.forms import HOSPITAL
 from pumasi.analysis.linear import Factor, factor
 from pumasi.analysis.newton import penalised
+from pumasi.kernel.errors import Tampered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def dispersion_of(model: dict[str, Any], question: dict[str, Any], state: dict[str, Any]) -> float:
-    """Of a row of average weight, on the scale of the fit: Pearson's estimate, or 1 where the family has none."""
+    """Of a row of average weight, on the scale of the fit: Pearson's estimate, or 1 where the family has none. `Tampered` for squares
+    that add up to less than nothing."""
     if question["family"] not in families.DISPERSED:
         return 1 / float(state["unit"])
+    if model["squares"] < 0:
+        raise Tampered("the hospitals' shares add up to squares that there cannot be: one of them is wrong")
     return float(model["squares"] / (state["rows"] - _worth(model, question, state)))
 
 

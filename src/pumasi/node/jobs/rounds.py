@@ -199,14 +199,14 @@ class Run:
             )
             if reasons:
                 return {**head, "rounds": count, "refused": reasons}
-            state = self._agree_on(label, _meant(partial(method.advance, total, question, state, self._terms)))
+            state = self._agree_on(label, meant(partial(method.advance, total, question, state, self._terms)))
             if state["step"] == "done":
                 outcome = {"refused": state["refused"]} if state.get("refused") else state["result"]
                 return {**head, "rounds": count, **self._told(number, question, outcome)}
         return {**head, "rounds": MOST_ROUNDS, "refused": ["the analysis did not end within the rounds a job may take"]}
 
     def _judge(self, method: Method, total: list[float], *, question: dict[str, Any], state: dict[str, Any]) -> list[str]:
-        return _meant(partial(method.refusals, total, question, state, self._terms))
+        return meant(partial(method.refusals, total, question, state, self._terms))
 
     def _columns(self, table: str) -> set[str]:
         """All that this job reads of a table, and what earlier questions of the case read, which its own are compared with."""
@@ -359,7 +359,7 @@ class Run:
         return release_key({hospital: self._release_share(digest, hospital) for hospital in self.job.permits}, digest)
 
 
-def _meant(step: Callable[[], T]) -> T:
+def meant(step: Callable[[], T]) -> T:
     """What a step makes of a sum. Where it can make nothing of it, a share was none that data can give."""
     try:
         return step()
