@@ -11,12 +11,12 @@ import pytest
 from pumasi.hub import cli as hub_cli
 from pumasi.hub import takeover
 from pumasi.kernel import event as ev
-from pumasi.kernel.envelope import Keys, b64, sha256
+from pumasi.kernel.envelope import Keys, b64, canonical, parse_canonical, sha256
 from pumasi.kernel.errors import Invalid, Refused, Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.kernel.handover import SIGNED
 from pumasi.ledger import evidence, note
-from pumasi.ledger.handover import Handover, Signature, Statement, der
+from pumasi.ledger.handover import Handover, Signature, Statement, der, told
 from pumasi.node import handover as node_handover
 from pumasi.node.app import Node
 from pumasi.store import handover as crossing
@@ -357,3 +357,46 @@ def test_a_copy_with_an_entry_that_the_rules_refuse_is_not_taken_over(book: Case
     with pytest.raises(Tampered, match="an entry that the rules refuse"):
         takeover.propose(tmp_path / "hub", tmp_path / "mirror")
     assert Entry(book.log[-1]).event.author == SECOND
+
+
+# --- what people read, and what is no evidence
+
+
+def test_a_person_is_told_what_a_handover_means(book: Casebook) -> None:
+    proposed, complete = paper(book, complete=False), paper(book)
+    lines = "\n".join(told(proposed, cosigners=5))
+    assert f"after {len(book.log)} entries" in lines and PLACE in lines and "It takes 4 of the 5 that cosign." in lines
+    assert "Signed by" not in lines and "It takes" not in "\n".join(told(proposed))
+    assert all(name in told(complete)[-1] for name in HOSPITALS)
+
+
+@pytest.mark.parametrize("pem", ["", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----", PEM + PEM, PEM.replace("M", "*", 1)])
+def test_anything_but_one_certificate_is_refused(pem: str) -> None:
+    with pytest.raises(Invalid, match="not one certificate"):
+        der(pem)
+
+
+@pytest.fixture
+def beyond(book: Casebook) -> dict[str, Any]:
+    """Evidence of a head by the old key beyond a handover."""
+    more = longer(book)
+    found = evidence.beyond(paper(book).entry(), more.checkpoint(cosigners=[]))
+    assert found is not None
+    value: dict[str, Any] = parse_canonical(found)
+    return value
+
+
+def test_a_head_within_the_handover_or_a_field_too_many_is_no_evidence(book: Casebook, beyond: dict[str, Any]) -> None:
+    assert evidence.check(canonical(beyond))
+    with pytest.raises(Tampered, match="not beyond"):
+        evidence.check(canonical(beyond | {"head": book.checkpoint(cosigners=[])}))
+    with pytest.raises(Tampered, match="was changed"):
+        evidence.check(canonical(beyond | {"more": ""}))
+
+
+def test_a_handover_that_was_not_signed_accuses_nobody(book: Casebook, beyond: dict[str, Any]) -> None:
+    new, fields = book.handover(certificate=sha256(der(PEM)), place=PLACE)
+    swapped = [one | {"signature": fields["signatures"][at - 1]["signature"]} for at, one in enumerate(fields["signatures"])]
+    entry = book.entry(ev.LogHandedOver, COORDINATOR, keys=new, **fields | {"signatures": swapped})
+    with pytest.raises(Tampered, match="does not hold"):
+        evidence.check(canonical(beyond | {"handover": b64(entry.data)}))
