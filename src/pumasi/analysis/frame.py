@@ -110,6 +110,13 @@ class Frame:
             raise Invalid(f"the column {name!r} holds neither numbers nor levels; describe the dataset again")
         return ~np.isnan(column.numbers)
 
+    def complete(self, names: Iterable[str]) -> NDArray[np.int64]:
+        """0 for each row that has a value in all of these columns, -1 for the others."""
+        present = np.ones(self.rows, dtype=bool)
+        for name in names:
+            present &= self.present(name)
+        return np.where(present, 0, -1).astype(np.int64)
+
     def numbers(self, name: str) -> NDArray[np.float64]:
         """The column as numbers; a boolean column is 1 for True and 0 for False."""
         column = self.column(name)

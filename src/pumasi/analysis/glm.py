@@ -61,10 +61,7 @@ def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[st
 
 def groups(frame: Frame, question: dict[str, Any]) -> list[NDArray[np.int64]]:
     """One partition: 0 for a complete case, -1 for a row that the model leaves out."""
-    present = np.ones(frame.rows, dtype=bool)
-    for name in columns_of(question):
-        present &= frame.present(name)
-    return [np.where(present, 0, -1).astype(np.int64)]
+    return [frame.complete(columns_of(question))]
 
 
 def group_counts(question: dict[str, Any]) -> list[int]:
