@@ -54,6 +54,15 @@ def test_a_road_through_the_code_is_there_and_leads_on(page: str) -> None:
             assert file is not None and re.search(rf"\b{word}\b", file.read_text(encoding="utf-8")), f"'{word}' is not in {file}"
 
 
+# --- decisions ---
+
+
+def test_decisions_are_numbered_once_and_without_gaps() -> None:
+    pages = sorted((ROOT / "docs/adr").glob("*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    assert all(text(page).startswith(f"# {int(page.name[:4])}. ") for page in pages)
+
+
 # --- security properties ---
 
 PROPERTIES = re.findall(r"^## (\d+)\. (.+?)\n(.+?)(?=^#|\Z)", text("SECURITY-PROPERTIES.md"), flags=re.MULTILINE | re.DOTALL)
