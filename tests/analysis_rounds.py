@@ -10,7 +10,7 @@ import pandas as pd
 import statsmodels.api as sm
 from formulaic import model_matrix
 
-from pumasi.analysis import design, methods, secure
+from pumasi.analysis import design, methods, refusal, secure
 from pumasi.analysis.frame import Column, Frame, Terms
 from pumasi.kernel.envelope import canonical, parse_canonical
 
@@ -45,7 +45,7 @@ def frame(table: pd.DataFrame, levels: dict[str, list[str]] | None = None, *, pe
 def run(
     question: dict[str, Any], frames: Sequence[Frame], *, smallest_cell: int = 10, each: Sequence[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """What is published, or {"refused": reasons}, either with the number of "rounds"."""
+    """What is published, or the reasons why nothing is, either with the number of "rounds"."""
     return finished(question, summed(question, frames, smallest_cell=smallest_cell, each=each))
 
 
@@ -69,18 +69,18 @@ def summed(
         rounds += 1
         partials = [method.local(one, own, state).tolist() for one, own in zip(frames, each or [question] * len(frames), strict=True)]
         total = secure.decode(secure.add(secure.encode(partial, hospitals=len(frames)) for partial in partials))
-        reasons = method.refusals(total, question, state, terms)
+        judged = [method.refusals(total, question, state, terms)]
         if len(frames) <= 2:
-            reasons += [reason for partial in partials for reason in method.refusals(partial, question, state, terms)]
-        if reasons:
-            return {"refused": list(dict.fromkeys(reasons)), "rounds": rounds}
+            judged += [method.refusals(partial, question, state, terms) for partial in partials]
+        if any(judged):
+            return {**refusal.told(list(dict.fromkeys(reason for reasons in judged for reason in reasons))), "rounds": rounds}
         assert method.local(frames[0], (each or [question])[0], lead).tolist() == partials[0]
         assert method.refusals(total, question, lead, terms) == []
         lead = method.advance(total, question, lead, terms)
         sent = parse_canonical(canonical(lead))
         assert methods.agree(method.advance(total, question, state, terms), sent)
         state = sent
-    return {**(state["result"] if "result" in state else {"refused": state["refused"]}), "rounds": rounds}
+    return {**(state["result"] if "result" in state else refusal.told(refusal.read(state))), "rounds": rounds}
 
 
 def answered(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pumasi.analysis import filter, memory
+from pumasi.analysis import filter, memory, secure
 from pumasi.analysis.frame import Frame
 from pumasi.analysis.methods import KINDS
 from pumasi.client.questions import compiled
@@ -95,7 +95,7 @@ class Local:
 
 class Refusing(Local):
     def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
-        raise Refused("a value of this step is too large to be summed safely")
+        raise Refused(secure.TOO_LARGE)
 
 
 Change = Callable[[bytes], bytes | None]  # what becomes of a message on its way; None: it is lost

@@ -194,7 +194,7 @@ def test_nothing_left_out_can_be_worked_out(study: tuple[People, list[dict[str, 
     for before, after in zip(results, [*earlier, *new], strict=True):
         if "refused" in after:
             assert not any(letter.isdigit() for letter in str(after["refused"]))
-            assert set(after) <= {"kind", "table", "by", "refused"}
+            assert set(after) <= {"kind", "table", "by", "refused", "reasons"}
         else:
             assert_only_left_out(before, after, smallest)
 

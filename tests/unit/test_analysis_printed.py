@@ -99,9 +99,12 @@ def test_numbers_that_are_left_out_are_dashes_with_a_note(asked: dict[str, Any])
 
 
 def test_refusals_and_findings_are_told() -> None:
-    refused = {"name": "a", "kind": "glm", "refused": ["too few people"]}
-    assert printed.text(refused) == "a: refused\n  too few people"
-    assert tidy.rows(refused) == [{"analysis": "a", "kind": "glm", "refused": "too few people"}]
+    refused = {"name": "a", "kind": "glm", "refused": ["too few people", "a flat column"], "reasons": ["smallest-cell", "constant-column"]}
+    assert printed.text(refused) == "a: refused\n  too few people [smallest-cell]\n  a flat column [constant-column]"
+    assert tidy.text(refused).splitlines()[:2] == ["analysis,kind,refused,reason", "a,glm,too few people,smallest-cell"]
+    before = {"name": "a", "kind": "glm", "refused": ["too few people"]}  # as versions without codes wrote it
+    assert printed.text(before) == "a: refused\n  too few people"
+    assert tidy.text(before).splitlines() == ["analysis,kind,refused,reason", "a,glm,too few people,"]
     found = result(ASKED[1]) | {"findings": ["'age' may be in another unit"]}
     assert printed.text(found).splitlines()[-1] == "Note: 'age' may be in another unit"
 

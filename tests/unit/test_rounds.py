@@ -356,8 +356,8 @@ def test_what_one_hospital_refuses_all_refuse_with_its_reason_and_no_number(tmp_
     outcome = joint.sealed()
     assert len({sealed.digest for sealed in outcome.values()}) == 1
     for analysis in results(outcome[joint.lead]):
-        assert analysis["refused"] == ["a value of this step is too large to be summed safely"]
-        assert analysis.keys() - {"by"} == {"name", "kind", "table", "rounds", "refused", "hospitals"}
+        assert (analysis["refused"], analysis["reasons"]) == ([secure.TOO_LARGE], ["beyond-measure"])
+        assert analysis.keys() - {"by"} == {"name", "kind", "table", "rounds", "refused", "reasons", "hospitals"}
 
 
 def test_a_value_outside_the_agreed_levels_refuses_the_analysis_without_naming_it(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_result_that_earlier_ones_already_give_away_is_refused() -> None:
     assert counts(old[2])[0] is None
     given = [{**old[2], "cells": [{**cell, "n": count} for cell, count in zip(old[2]["cells"], [0, 43, 40, 90], strict=True)]}]
     refused = safe(table([[0, 43], [40, 90]], "aspirin", "died", name="who died"), earlier=(old[0], old[1], *given))[0]
-    assert set(refused) == {"name", "kind", "table", "by", "refused"}
+    assert set(refused) == {"name", "kind", "table", "by", "refused", "reasons"}
     assert not any(letter.isdigit() for letter in refused["refused"][0])
 
 
@@ -201,7 +201,7 @@ def test_a_model_whose_coefficients_count_a_small_group_is_refused() -> None:
     model = glm(173, all=(110, 63), aspirin=(70, 60))
     assert safe(model) == [model]
     small = safe(glm(173, all=(110, 63), aspirin=(3, 127)))[0]
-    assert set(small) == {"kind", "name", "table", "refused"}
+    assert set(small) == {"kind", "name", "table", "refused", "reasons"}
     assert "refused" in safe(glm(9))[0]
 
 
@@ -210,7 +210,7 @@ def test_a_model_that_says_what_was_left_out_before_is_refused() -> None:
     assert counts(old[0]) == [None, 80, None, 70]
     model = glm(214, all=(150, 64), aspirin=(70, 60))
     assert safe(model) == [model]
-    assert set(safe(model, earlier=tuple(old))[0]) == {"kind", "name", "table", "refused"}
+    assert set(safe(model, earlier=tuple(old))[0]) == {"kind", "name", "table", "refused", "reasons"}
 
 
 def test_a_model_is_an_equation_like_a_table() -> None:
@@ -336,7 +336,7 @@ def test_what_cannot_be_checked_is_refused() -> None:
     protected = safe(
         curve, table([30, 40, 300], "conscious"), {"kind": "glm", "name": "fit", "table": "patients", "refused": ["it did not converge"]}
     )
-    assert set(protected[0]) == {"kind", "name", "table", "refused"}
+    assert set(protected[0]) == {"kind", "name", "table", "refused", "reasons"}
     assert counts(protected[1]) == [30, 40, 300]
     assert protected[2]["refused"] == ["it did not converge"]
     names = {("patients", "zip"): [str(at) for at in range(200)], ("patients", "day"): [str(at) for at in range(200)]}
@@ -351,7 +351,7 @@ def test_findings_count_what_is_left_out() -> None:
         "1 of the totals of the describe of 'patients' is suppressed",
     ]
     refusal = safe(glm(9))
-    assert findings([glm(9)], refusal) == ["'model' is refused: it concerns a group that is too small to be published"]
+    assert findings([glm(9)], refusal) == ["'model' is refused: it concerns a group that is too small to be published [smallest-cell]"]
 
 
 def test_a_table_of_forty_by_forty_is_protected() -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import checks, inference, summaries
+from pumasi.analysis import checks, inference, refusal, summaries
 from pumasi.analysis.frame import OUTSIDE
 from pumasi.analysis.inference import Sample
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pumasi.analysis.frame import Frame, Terms
 
 MOST_GROUPS = 50
-SMALL = "a group of '{}' has fewer people with a value than the smallest cell allows; merge levels"
+SMALL = Refusal("smallest-cell", "a group of '{}' has fewer people with a value than the smallest cell allows; merge levels")
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -47,14 +48,14 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array([people, np.any(codes == OUTSIDE), *summaries.local(frame, _plan(question), state, masks)], dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
     reasons = [checks.outside(question["by"])] if total[1] > 0.5 else []
     reasons += summaries.refusals(total[2:], _plan(question), state, terms)
     if state["step"] == "count" and not reasons:
         counted = summaries.advance(total[2:], _plan(question), state, terms)
         if any(people[question["column"]] < terms.smallest_cell for people in counted["people"]):
-            reasons.append(SMALL.format(question["by"]))
+            reasons.append(SMALL.about(question["by"]))
     return reasons
 
 
@@ -68,7 +69,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     for level, group in zip(_names(question), after["groups"], strict=True):
         about = group["columns"][column]
         if about["mean"] is None or about["sd"] is None:
-            return {"step": "done", "refused": after["findings"]}
+            return refusal.end(*after["findings"])
         found.append({"level": level, "n": group["n"], "mean": about["mean"], "sd": about["sd"]})
     result = {"n": round(total[0]), "column": column, "groups": found, "said": _said(found, question, people=round(total[0]))}
     return {"step": "done", "result": result | ({"repeated_people": True} if after["repeated"] else {})}

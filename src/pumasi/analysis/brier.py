@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumasi.analysis import robust, scores, sums
+from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.scores import group_counts, groups
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["advance", "check", "finish", "group_counts", "groups", "local", "refusals", "start"]
 
 USUAL_BINS = 10
-ONE_PERSON = "one person has so large a part in the distance of '{}' from '{}' that it would tell that person's outcome"
+ONE_PERSON = Refusal(
+    "dominance", "one person has so large a part in the distance of '{}' from '{}' that it would tell that person's outcome"
+)
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -49,10 +52,10 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array([robust.dominates(distances, inside.persons, whole=float(state["distance"]))], dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
     if state["step"] == "judge":
-        return [ONE_PERSON.format(question["score"], question["outcome"])] if total[0] > 0.5 else []
+        return [ONE_PERSON.about(question["score"], question["outcome"])] if total[0] > 0.5 else []
     return scores.refusals(total, question, state, terms, probability=True)
 
 

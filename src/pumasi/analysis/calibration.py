@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import glm, inference, scores
+from pumasi.analysis import glm, inference, refusal, scores
 from pumasi.analysis.frame import Column, Frame
+from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.scores import group_counts, groups
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ __all__ = ["advance", "check", "finish", "group_counts", "groups", "local", "ref
 
 USUAL_BINS = 10
 CERTAIN = 1e-8
-DISGUISED = "'{}' takes at most two values, so that its calibration would be a table of counts; count it with a table"
+DISGUISED = Refusal(
+    "count-in-disguise", "'{}' takes at most two values, so that its calibration would be a table of counts; count it with a table"
+)
 _LOGIT = "logit of the prediction"
 
 
@@ -47,10 +50,10 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(scores.local(frame, question, state), dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
     if state["step"] in ("slope", "large"):
-        return [_told(reason, question) for reason in glm.refusals(total, _model(question, state["step"]), state["fit"], terms)]
+        return _told(glm.refusals(total, _model(question, state["step"]), state["fit"], terms), question)
     return scores.refusals(total, question, state, terms, probability=True)
 
 
@@ -63,9 +66,9 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     if fit["step"] != "done":
         return {**state, "fit": fit}
     if "refused" in fit:
-        return {"step": "done", "refused": [_told(reason, question) for reason in fit["refused"]]}
+        return refusal.end(*_told(refusal.read(fit), question))
     if fit["result"].get("implied_counts") and state["step"] == "slope":
-        return {"step": "done", "refused": [DISGUISED.format(question["score"])]}
+        return refusal.end(DISGUISED.about(question["score"]))
     kept = {key: fit["result"][key] for key in ("coefficients", "standard_errors")}
     if state["step"] == "slope":
         return _fit("large", question, {**state, "slope": kept}, terms)
@@ -112,8 +115,8 @@ def _model(question: dict[str, Any], step: str) -> dict[str, Any]:
     return model | {"design": {"outcome": outcome, "columns": columns[:1]}, "offset": _LOGIT}
 
 
-def _told(reason: str, question: dict[str, Any]) -> str:
-    return reason.replace(_LOGIT, question["score"])
+def _told(reasons: Sequence[Refusal], question: dict[str, Any]) -> list[Refusal]:
+    return [reason.calling(_LOGIT, question["score"]) for reason in reasons]
 
 
 def _result(question: dict[str, Any], state: dict[str, Any], *, smallest: int) -> dict[str, Any]:

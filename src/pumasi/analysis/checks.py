@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pumasi.analysis.refusal import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -30,9 +32,9 @@ def cells(count: int) -> list[str]:
     return [f"it would have more than {MOST_CELLS} cells; group the levels"] if count > MOST_CELLS else []
 
 
-def outside(name: str) -> str:
-    return f"'{name}' holds a value that the permits do not name as a level"
+def outside(name: str) -> Refusal:
+    return Refusal("unknown-level", f"'{name}' holds a value that the permits do not name as a level")
 
 
-def too_large(name: str) -> str:
-    return f"'{name}' holds values beyond anything that is measured; correct the file"
+def too_large(name: str) -> Refusal:
+    return Refusal("beyond-measure", f"'{name}' holds values beyond anything that is measured; correct the file")

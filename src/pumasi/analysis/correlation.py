@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumasi.analysis import checks, inference, robust, sums
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +30,9 @@ LEAST_PEOPLE = 12  # two parameters, and ten people more
 EXACT = 1e-9  # of the variance that is left over
 DOMINATED = "one person has so large a part in the correlation of '{}' and '{}' that it would tell that person's values; it is left out"
 FOLLOWS = "'{}' follows from '{}' exactly, so that a correlation would tell the one of everybody whose other is known; it is left out"
-SMALL_FOR_THE_OTHER = (
-    "with two hospitals each one sees the other's counts, and '{}' and '{}' are both known of fewer people than the smallest cell allows"
+SMALL_FOR_THE_OTHER = Refusal(
+    "two-hospitals",
+    "with two hospitals each one sees the other's counts, and '{}' and '{}' are both known of fewer people than the smallest cell allows",
 )
 
 
@@ -68,7 +70,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(partial, dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used. A pair that cannot be told is left out, not refused."""
     if state["step"] != "count":
         return []
@@ -76,7 +78,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
     reasons = [checks.too_large(name) for name in large]
     for (one, other), (people, _) in zip(_pairs(question), counted, strict=True):
         if terms.hospitals == 2 and 0 < people < terms.smallest_cell:
-            reasons.append(SMALL_FOR_THE_OTHER.format(one, other))
+            reasons.append(SMALL_FOR_THE_OTHER.about(one, other))
     return reasons
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.sums import Reader
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pumasi.analysis.frame import Frame, Terms
+
+SMALL_FOR_THE_OTHER = Refusal(
+    "two-hospitals", "with two hospitals each one sees the other's count, and here are fewer people than the smallest cell allows"
+)
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -31,11 +36,11 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array([frame.people(np.ones(frame.rows, dtype=bool)), not frame.one_row_each], dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """A small count is suppressed, not refused, unless each of two hospitals would see the other's."""
     people, _ = _read(total)
     if terms.hospitals == 2 and 0 < people < terms.smallest_cell:
-        return ["with two hospitals each one sees the other's count, and here are fewer people than the smallest cell allows"]
+        return [SMALL_FOR_THE_OTHER]
     return []
 
 

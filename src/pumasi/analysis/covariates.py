@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import sums
+from pumasi.analysis import refusal, sums
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,22 @@ if TYPE_CHECKING:
 
 LEAST_RESIDUAL = 10  # degrees of freedom that a model must leave: a saturated model is its data
 PEOPLE_PER_PARAMETER = 10
+NOBODY = Refusal("smallest-cell", "nobody has a value in every column of the model")
+TOO_FEW = Refusal("smallest-cell", "fewer people than the smallest cell allows have a value in every column of the model")
+MANY_PARAMETERS = Refusal(
+    "too-many-parameters", "the model has more than one parameter for every ten people; leave columns out or merge levels"
+)
+FEW_DEGREES = Refusal(
+    "few-degrees-of-freedom", "the model leaves fewer than ten degrees of freedom; it needs more people, or fewer columns"
+)
+ONE_SIDED = Refusal("small-side", "fewer people than the smallest cell allows are on one side of '{}'; merge levels, or leave it out")
+ONE_SIDED_FOLD = Refusal(
+    "small-side",
+    "in a fold of the cross-validation fewer people than the smallest cell allows are on one side of '{}'; "
+    "give 'ridge' a number, or leave the column out",
+)
+FLAT = Refusal("constant-column", "'{}' has the same value for everybody; leave it out")
+TOO_LARGE = Refusal("beyond-measure", "a column of the model holds values beyond anything that is measured; correct the file")
 
 
 def predictors(design: dict[str, Any]) -> list[dict[str, Any]]:
@@ -46,21 +63,17 @@ def folds(persons: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.asarray(mixed % np.uint64(count), dtype=np.int64)
 
 
-def one_sided(name: str) -> str:
-    return f"fewer people than the smallest cell allows are on one side of '{name}'; merge levels, or leave it out"
-
-
-def size_refusals(*, people: int, parameters: int, smallest_cell: int) -> list[str]:
+def size_refusals(*, people: int, parameters: int, smallest_cell: int) -> list[Refusal]:
     """Too few people for an answer of this many parameters."""
     reasons = []
     if people == 0:
-        return ["nobody has a value in every column of the model"]
+        return [NOBODY]
     if people < smallest_cell:
-        reasons.append("fewer people than the smallest cell allows have a value in every column of the model")
+        reasons.append(TOO_FEW)
     if PEOPLE_PER_PARAMETER * parameters > people:
-        reasons.append("the model has more than one parameter for every ten people; leave columns out or merge levels")
+        reasons.append(MANY_PARAMETERS)
     elif people - parameters < LEAST_RESIDUAL:
-        reasons.append("the model leaves fewer than ten degrees of freedom; it needs more people, or fewer columns")
+        reasons.append(FEW_DEGREES)
     return reasons
 
 
@@ -98,12 +111,11 @@ def read_sides(reader: sums.Reader, count: int) -> Sides:
     return Sides(above=above, below=below, squares=squares)
 
 
-def side_refusals(names: Sequence[str], sides: Sequence[Sides], *, smallest_cell: int) -> list[str]:
+def side_refusals(names: Sequence[str], sides: Sequence[Sides], *, smallest_cell: int) -> list[Refusal]:
     """A sentence for each column that has too few people on one side, in all or in a fold."""
-    reasons = [one_sided(name) for name, side in zip(names, sides, strict=True) if side.few(smallest_cell)]
+    reasons = [ONE_SIDED.about(name) for name, side in zip(names, sides, strict=True) if side.few(smallest_cell)]
     reasons += [
-        f"in a fold of the cross-validation fewer people than the smallest cell allows are on one side of '{name}'; "
-        "give 'ridge' a number, or leave the column out"
+        ONE_SIDED_FOLD.about(name)
         for name, side in zip(names, sides, strict=True)
         if not side.few(smallest_cell) and side.few_in_a_fold(smallest_cell)
     ]
@@ -121,7 +133,7 @@ def penalty(ridge: float, scales: Sequence[float], question: dict[str, Any]) -> 
 
 
 def flat(names: Sequence[str]) -> dict[str, Any]:
-    return {"step": "done", "refused": [f"'{name}' has the same value for everybody; leave it out" for name in names]}
+    return refusal.end(*(FLAT.about(name) for name in names))
 
 
 def dropped(everybody: int, complete: int, *, smallest_cell: int) -> int | None:

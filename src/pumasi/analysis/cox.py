@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import checks, covariates, cox_fit, design, sums, time_grid
+from pumasi.analysis import checks, covariates, cox_fit, design, follow_up, sums, time_grid
 from pumasi.analysis.cox_fit import HOSPITAL, NONE, cases_of, columns_of, strata_of
 from pumasi.analysis.cox_result import finish
 from pumasi.analysis.frame import OUTSIDE
 from pumasi.analysis.glm_fit import FOLDS
 from pumasi.analysis.matrix import levels_used, outside
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pumasi.analysis.frame import Frame, Terms
 
 __all__ = ["advance", "check", "finish", "group_counts", "groups", "local", "refusals", "start"]
+
+FEW_EVENTS = Refusal("too-many-parameters", "the model has too many parameters for its events; leave columns out or merge levels")
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -94,7 +97,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(partial, dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used: too few people or events, too many parameters, a column or an interval that singles people out."""
     match state["step"]:
         case "count":
@@ -169,7 +172,7 @@ def _read_counts(total: Sequence[float], question: dict[str, Any]) -> dict[str, 
     return counted
 
 
-def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Terms) -> list[str]:
+def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Terms) -> list[Refusal]:
     columns, least = question["design"]["columns"], terms.smallest_cell
     counted = _read_counts(total, question)
     reasons = [checks.outside(name) for name in counted["outside"]]
@@ -177,18 +180,18 @@ def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Ter
     if counted["people"] == 0:
         return reasons
     if counted["no_event"]:
-        reasons.append(f"the event '{question['event']}' must be zero or one")
+        reasons.append(follow_up.NO_EVENT.about(question["event"]))
     if counted["negative"]:
-        reasons.append(f"'{question['time']}' holds follow-up times below zero; correct the file")
+        reasons.append(follow_up.NEGATIVE.about(question["time"]))
     if counted["too_large"]:
-        reasons.append("a column of the model holds values beyond anything that is measured; correct the file")
+        reasons.append(covariates.TOO_LARGE)
     if min(counted["events"], counted["censored"]) < least:
-        reasons.append(covariates.one_sided(question["event"]))
+        reasons.append(covariates.ONE_SIDED.about(question["event"]))
     elif counted["events"] - len(columns) < covariates.LEAST_RESIDUAL:
-        reasons.append("the model has too many parameters for its events; leave columns out or merge levels")
+        reasons.append(FEW_EVENTS)
     for column, people in zip(columns, counted["other_than_zero"], strict=True):
         if people < least:
-            reasons.append(covariates.one_sided(column["name"]))
+            reasons.append(covariates.ONE_SIDED.about(column["name"]))
     if "grid" in question and not time_grid.merged(*counted["exits"], smallest_cell=least):
         reasons.append(time_grid.COARSE)
     return reasons

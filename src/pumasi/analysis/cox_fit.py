@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import covariates, cox_grid, design, forms, newton, risk_sets, time_grid
+from pumasi.analysis import covariates, cox_grid, design, forms, newton, refusal, risk_sets, time_grid
 from pumasi.analysis.cox_result import result
 from pumasi.analysis.glm_fit import ALL, ENOUGH_TO_COMPARE, FOLDS, PENALTIES
 from pumasi.analysis.linear import factor
@@ -148,11 +148,11 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         penalty = covariates.penalty(fit["ridge"], state["scales"], question)
         first = "null" not in fit
         if first and found["ran_away"]:  # at zero nothing can run away
-            return {"step": "done", "refused": [newton.NO_CONVERGENCE]}
+            return refusal.end(newton.NO_CONVERGENCE)
         if first:
             dependent = factor(newton.penalised(found["information"], penalty)).dependent
             if dependent:
-                return {"step": "done", "refused": [newton.collinear(names, dependent)]}
+                return refusal.end(newton.collinear(names, dependent))
         moved = newton.move(
             fit | {"null": found["objective"]} if first else fit,
             **{key: found[key] for key in ("ran_away", "objective", "score", "information")},
@@ -222,7 +222,7 @@ def _settled(state: dict[str, Any], question: dict[str, Any]) -> dict[str, Any]:
     """The result once nothing runs; the penalty as soon as the folds are done, so that only its fit goes on."""
     refused = newton.refused(state["fits"])
     if refused:
-        return {"step": "done", "refused": refused}
+        return refusal.end(*refused)
     if (
         question.get("ridge") == "cv"
         and "path" not in state

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pumasi.analysis import summaries
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(summaries.local(frame, _plan(question), state, [everybody]), dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
     return summaries.refusals(total, _plan(question), state, terms)
 
@@ -49,7 +50,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         return after
     (everybody,) = after["groups"]
     result = everybody | ({"repeated_people": True} if after["repeated"] else {})
-    return {"step": "done", "result": result | ({"findings": after["findings"]} if after["findings"] else {})}
+    return {"step": "done", "result": result | ({"findings": [str(one) for one in after["findings"]]} if after["findings"] else {})}
 
 
 def groups(frame: Frame, question: dict[str, Any]) -> list[NDArray[np.int64]]:

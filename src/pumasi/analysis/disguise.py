@@ -18,11 +18,18 @@ import numpy as np
 
 from pumasi.analysis import sums
 from pumasi.analysis.matrix import numbers_used
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pumasi.analysis.matrix import Cases
+
+SMALL_CELL = Refusal(
+    "count-in-disguise",
+    "every predictor has only levels, so the model is a table in disguise, and in the table of {} by '{}' a cell has fewer people than the "
+    "smallest cell allows; merge levels, or leave {} out",
+)
 
 # A level; None for none of the levels that the term names (the reference); of a number column True for the higher value.
 Choice = str | bool | None
@@ -106,16 +113,13 @@ def read(reader: sums.Reader, design: dict[str, Any], *, means: list[float], out
     return Counts(table=table, higher=higher, cells=[(cell, reader.count(), reader.count()) for cell in cells(design)])
 
 
-def refusals(counts: Counts, design: dict[str, Any], *, smallest_cell: int) -> list[str]:
+def refusals(counts: Counts, design: dict[str, Any], *, smallest_cell: int) -> list[Refusal]:
     """A sentence for each term with too small a cell. A cell that holds nobody at all is no cell: the reference of a full coding is one."""
     reasons = []
     for cell, high, low in counts.cells:
         if high + low > 0 and min(high, low) < smallest_cell:
             what = " and ".join(f"'{column}'" for column in cell.columns)
-            reasons.append(
-                f"every predictor has only levels, so the model is a table in disguise, and in the table of {what} by "
-                f"'{design['outcome']}' a cell has fewer people than the smallest cell allows; merge levels, or leave {what} out"
-            )
+            reasons.append(SMALL_CELL.about(what, design["outcome"], what))
     return list(dict.fromkeys(reasons))
 
 

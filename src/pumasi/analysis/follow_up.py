@@ -12,6 +12,7 @@ import numpy as np
 
 from pumasi.analysis import checks, sums, time_grid
 from pumasi.analysis.frame import OUTSIDE
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from pumasi.analysis.frame import Frame, Terms
 
 MOST_CELLS = 20_000  # groups times grid times, twice: what is counted
+
+REPEATED = Refusal("several-rows", "somebody has several rows with a time; keep one row of each person with 'where'")
+NO_EVENT = Refusal("invalid-values", "the event '{}' must be zero or one")
+NEGATIVE = Refusal("invalid-values", "'{}' holds follow-up times below zero; correct the file")
+SMALL = Refusal("smallest-cell", "fewer people than the smallest cell allows have a time and an event")
+SMALL_GROUP = Refusal(
+    "smallest-cell", "a group of '{}' is of fewer people than the smallest cell allows; merge levels, or leave it out with 'where'"
+)
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -112,20 +121,16 @@ class Counted:
         return sum(self.people(group) for group in range(len(self.events)))
 
 
-def refusals(counted: Counted, question: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(counted: Counted, question: dict[str, Any], terms: Terms) -> list[Refusal]:
     """What no grid can help: values that are no times or events, people with several rows, groups of few people."""
     said = {
-        "repeated": "somebody has several rows with a time; keep one row of each person with 'where'",
+        "repeated": REPEATED,
         "too_large": checks.too_large(question["time"]),
-        "no_event": f"the event '{question['event']}' must be zero or one",
-        "negative": f"'{question['time']}' holds follow-up times below zero; correct the file",
+        "no_event": NO_EVENT.about(question["event"]),
+        "negative": NEGATIVE.about(question["time"]),
         "outside": checks.outside(str(question.get("by"))),
     }
     reasons = [sentence for key, sentence in said.items() if counted.flags[key]]
     if any(counted.people(group) < terms.smallest_cell for group in range(len(counted.events))):
-        reasons.append(
-            f"a group of '{question['by']}' is of fewer people than the smallest cell allows; merge levels, or leave it out with 'where'"
-            if "by" in question
-            else "fewer people than the smallest cell allows have a time and an event"
-        )
+        reasons.append(SMALL_GROUP.about(question["by"]) if "by" in question else SMALL)
     return reasons

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import covariates, design, disguise, glm_fit, robust, sums
+from pumasi.analysis import checks, covariates, design, disguise, glm_fit, robust, sums
 from pumasi.analysis.family import OUTCOMES, deviance, link, saturated, valid
 from pumasi.analysis.forms import HOSPITAL
 from pumasi.analysis.glm_fit import FOLDS, cases_of, weight_of
 from pumasi.analysis.glm_result import columns_of
 from pumasi.analysis.matrix import levels_used, numbers_used, outside
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
 
 # With three hospitals, each could work out the other two's scores from their sum and the sum of their squares.
 LEAST_CLUSTERS = 4
+
+STRANGE = Refusal("invalid-values", "the outcome '{}' of a {} model must be {}")
+UNCODED = Refusal("invalid-values", "the outcome '{}' has two values and every predictor has only levels; code the outcome zero and one")
+UNWEIGHED = Refusal("invalid-values", "the weights '{}' must be above zero; leave out the rows that should not count with 'where'")
+HEAVY = Refusal("dominance", "a few people have most of the weight of '{}', so the model would be about them; even it out")
+EXPOSED = Refusal("dominance", "a few people have most of the exposure in '{}', so the model would be about them")
+FEW_CLUSTERS = Refusal(
+    "few-hospitals", "errors clustered by hospital need at least four hospitals with people in the model; leave out 'cluster'"
+)
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -104,7 +114,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(partial, dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used: too few people, too many parameters, a column or a cell that singles people out."""
     match state["step"]:
         case "count":
@@ -180,24 +190,24 @@ def _read_counts(total: Sequence[float], question: dict[str, Any]) -> dict[str, 
     return counted
 
 
-def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Terms) -> list[str]:
+def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Terms) -> list[Refusal]:
     plain = question["design"]
     counted = _read_counts(total, question)
-    reasons = [f"'{name}' holds a value that the permits do not name as a level" for name in counted["outside"]]
+    reasons = [checks.outside(name) for name in counted["outside"]]
     reasons += covariates.size_refusals(people=counted["people"], parameters=len(plain["columns"]), smallest_cell=terms.smallest_cell)
     if counted["people"] == 0:
         return reasons
     if counted["invalid"]:
-        reasons.append(f"the outcome '{plain['outcome']}' of a {question['family']} model must be {OUTCOMES[question['family']]}")
+        reasons.append(STRANGE.about(plain["outcome"], question["family"], OUTCOMES[question["family"]]))
     if counted["too_large"]:
-        reasons.append("a column of the model holds values beyond anything that is measured; correct the file")
+        reasons.append(covariates.TOO_LARGE)
     if counted["unweighed"] and "weights" in question:
-        reasons.append(f"the weights '{question['weights']}' must be above zero; leave out the rows that should not count with 'where'")
+        reasons.append(UNWEIGHED.about(question["weights"]))
     if "cluster" in question and counted["hospitals"] < LEAST_CLUSTERS:
-        reasons.append("errors clustered by hospital need at least four hospitals with people in the model; leave out 'cluster'")
+        reasons.append(FEW_CLUSTERS)
     for column, people in zip(covariates.predictors(plain), counted["other_than_zero"], strict=True):
         if people < terms.smallest_cell:
-            reasons.append(covariates.one_sided(column["name"]))
+            reasons.append(covariates.ONE_SIDED.about(column["name"]))
     return reasons
 
 
@@ -311,26 +321,24 @@ def _even(total: float, squares: float) -> float:
     return total * total / squares if squares > 0 else 0.0
 
 
-def _spread_refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def _spread_refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     plain, least = question["design"], terms.smallest_cell
     spread = _read_spreads(total, question, state)
     names = [*(column["name"] for column in covariates.predictors(plain)), plain["outcome"]]
     reasons = covariates.side_refusals(names, spread["sides"], smallest_cell=least)
     even = max(least, covariates.PEOPLE_PER_PARAMETER * len(plain["columns"]))
     if "weights" in question and spread["weights"] < even:
-        reasons.append(f"a few people have most of the weight of '{question['weights']}', so the model would be about them; even it out")
+        reasons.append(HEAVY.about(question["weights"]))
     if "offset" in question and spread["offset_squares"] > 0:
         if spread["offset_side"] < least:
-            reasons.append(covariates.one_sided(question["offset"]))
+            reasons.append(covariates.ONE_SIDED.about(question["offset"]))
         if question["family"] == "poisson" and spread["offset"] < even:
-            reasons.append(f"a few people have most of the exposure in '{question['offset']}', so the model would be about them")
+            reasons.append(EXPOSED.about(question["offset"]))
     for counts, design_of in zip(spread["counts"], _designs(question), strict=True):
         if counts is None or not counts.table:
             continue
         if not state["zero_one"]:
-            reasons.append(
-                f"the outcome '{plain['outcome']}' has two values and every predictor has only levels; code the outcome zero and one"
-            )
+            reasons.append(UNCODED.about(plain["outcome"]))
         reasons += disguise.refusals(counts, design_of, smallest_cell=least)
     return list(dict.fromkeys(reasons))
 

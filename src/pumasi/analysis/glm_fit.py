@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import covariates, design, newton
+from pumasi.analysis import covariates, design, newton, refusal
 from pumasi.analysis import family as families
 from pumasi.analysis.glm_result import dispersion_of, result
 from pumasi.analysis.linear import factor
 from pumasi.analysis.matrix import complete_cases
+from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.sums import Reader
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ PENALTIES = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
 # A fit that only decides which penalty predicts best is sharp enough where the squared step to the optimum is this in standard errors.
 ENOUGH_TO_COMPARE = 1e-3
 ALL = -1  # no fold is left out
+
+EXACT = Refusal("exact-fit", "the predictors reproduce '{}' exactly, so the model would give away every value of it")
 
 
 def cases_of(frame: Frame, question: dict[str, Any]) -> Cases:
@@ -110,7 +113,7 @@ def advance_start(total: Sequence[float], question: dict[str, Any], state: dict[
     reader, starts = Reader(total), {}
     for left in _left_out(question):
         if reader.flag():
-            return {"step": "done", "refused": [newton.NO_CONVERGENCE]}
+            return refusal.end(newton.NO_CONVERGENCE)
         starts[left] = (reader.many(len(names)), newton.square(reader, len(names)))
     reader.end()
     fits = []
@@ -120,7 +123,7 @@ def advance_start(total: Sequence[float], question: dict[str, Any], state: dict[
         part = [[information[i][j] for j in places] for i in places]
         solver = factor(newton.penalised(part, _penalty(plan, question, state)))
         if solver.dependent:
-            return {"step": "done", "refused": [newton.collinear([names[i] for i in places], solver.dependent)]}
+            return refusal.end(newton.collinear([names[i] for i in places], solver.dependent))
         fits.append(plan | newton.begin(solver.solve([right[i] for i in places]), last=_known(plan, question, state)))
     expected = newton.triangle([row[: len(state["scales"])] for row in starts[ALL][1][: len(state["scales"])]])
     return {**state, "step": "fit", "fits": fits} | ({"expected": expected} if question["family"] == "gamma" else {})
@@ -203,7 +206,7 @@ def advance_fit(total: Sequence[float], question: dict[str, Any], state: dict[st
         score = reader.many(size)
         information = newton.square(reader, size)
         if question["family"] == "gaussian" and fit["role"] == "model" and not ran_away and deviance < 1e-20 * state["rows"]:
-            return {"step": "done", "refused": [_exact(question)]}
+            return refusal.end(EXACT.about(question["design"]["outcome"]))
         spent = squares / max(1, state["rows"] - size) if question["family"] in families.DISPERSED else 1 / state["unit"]
         moved = newton.move(
             fit,
@@ -226,15 +229,11 @@ def advance_fit(total: Sequence[float], question: dict[str, Any], state: dict[st
     return _settled({**state, "fits": fits}, question)
 
 
-def _exact(question: dict[str, Any]) -> str:
-    return f"the predictors reproduce '{question['design']['outcome']}' exactly, so the model would give away every value of it"
-
-
 def _settled(state: dict[str, Any], question: dict[str, Any]) -> dict[str, Any]:
     """What follows once no fit runs any more: the penalty that predicts best, and the errors."""
     refused = newton.refused(state["fits"])
     if refused:
-        return {"step": "done", "refused": refused}
+        return refusal.end(*refused)
     if _running(state):
         return state
     if question.get("ridge") == "cv":
@@ -292,5 +291,5 @@ def advance_errors(total: Sequence[float], question: dict[str, Any], state: dict
     meat = newton.square(reader, len(state["scales"]))
     reader.end()
     if ran_away:
-        return {"step": "done", "refused": [newton.NO_CONVERGENCE]}
+        return refusal.end(newton.NO_CONVERGENCE)
     return {"step": "done", "result": result(question, {**state, "log_likelihood": log_likelihood}, meat=meat)}

@@ -15,13 +15,16 @@ import numpy as np
 
 from pumasi.analysis.attacker import View, solve, stack, whole
 from pumasi.analysis.population import Array, Equation, Model, Sum, Who
+from pumasi.analysis.refusal import Refusal, told
 from pumasi.analysis.statements import Levels, Moments, Path, Rank, Result, numbers
 
 KEPT = ("name", "kind", "table", "by", "where", "hospitals", "rounds")  # what a refused result still says
 SLACK = 1e-5  # of means, which are rounded; scaled so that 1 is about a person
 NOTHING = 1e-5  # a number that moves less than this in a solution does not move
 GOLDEN = 0.6180339887498949  # multiples of it spread evenly and never repeat, so no two solutions tie
-TOGETHER = "together with other results of this project it would show the size of a group that is too small to be published"
+TOGETHER = Refusal(
+    "other-results", "together with other results of this project it would show the size of a group that is too small to be published"
+)
 
 
 @dataclass
@@ -257,7 +260,7 @@ class Guard:
         size = fact.value if isinstance(about, tuple) else 0
         return float(10.0**fact.rank * math.log2(2 + size) * (1 + 1e-3 * math.modf(GOLDEN * row)[0]))
 
-    def _give_up(self, results: list[Result], reason: str) -> None:
+    def _give_up(self, results: list[Result], reason: Refusal) -> None:
         for result in results:
             if "refused" not in result:
                 refuse(result, reason)
@@ -265,10 +268,10 @@ class Guard:
             fact.places = [place for place in fact.places if "refused" not in place[0]]
 
 
-def refuse(result: Result, reason: str) -> None:
+def refuse(result: Result, reason: Refusal) -> None:
     kept = {key: result[key] for key in KEPT if key in result}
     result.clear()
-    result.update(kept, refused=[reason])
+    result.update(kept, **told([reason]))
 
 
 def _leave_out(result: Result, path: Path) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import checks, search, sums
+from pumasi.analysis import checks, refusal, search, sums
 from pumasi.analysis.cuts import Bracket
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 MOST_BINS = 200
 USUAL_BINS = 20
 OUTER = 0.01  # of all rows, beyond the inner edges on either side
-SMALL_FOR_THE_OTHER = (
-    "with two hospitals each one sees the other's counts, and a bin of this histogram is of fewer people than the smallest cell allows"
+SMALL_FOR_THE_OTHER = Refusal(
+    "two-hospitals",
+    "with two hospitals each one sees the other's counts, and a bin of this histogram is of fewer people than the smallest cell allows",
 )
-NO_EDGES = "too many people share too few values of '{}' to divide them into bins; give edges = [...]"
+NO_EDGES = Refusal("few-values", "too many people share too few values of '{}' to divide them into bins; give edges = [...]")
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -62,7 +64,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array([frame.people(frame.present(column)), not frame.one_row_each, sums.too_large(numbers), *counts], dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used. Small counts are suppressed, not refused, unless each of two hospitals would see the other's."""
     if state["step"] != "bins":
         return search.refusals(total, [question["column"]], state, terms)
@@ -89,7 +91,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         return after
     edges = _round_edges(after["columns"].get(column), ranks, bins=question.get("bins", USUAL_BINS))
     if edges is None:
-        return {"step": "done", "refused": [NO_EDGES.format(column)]}
+        return refusal.end(NO_EDGES.about(column))
     return {"step": "bins", "edges": edges, "labels": _labels(edges)}
 
 

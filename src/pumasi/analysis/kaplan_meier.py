@@ -15,6 +15,7 @@ import numpy as np
 from pumasi.analysis import covariates, follow_up, time_grid
 from pumasi.analysis.follow_up import Counted, Rows, check, columns_of, levels_of
 from pumasi.analysis.inference import Z
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["advance", "check", "finish", "group_counts", "groups", "local", "refusals", "start"]
 
 DECIMALS = 4
-ALL_OR_NONE = "within these times nearly everybody or nearly nobody of a group had '{}', which would tell it of each of them"
+ALL_OR_NONE = Refusal(
+    "class-disclosure", "within these times nearly everybody or nearly nobody of a group had '{}', which would tell it of each of them"
+)
 
 
 def start(question: dict[str, Any], terms: Terms) -> dict[str, Any]:
@@ -39,7 +42,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(follow_up.local(frame, question), dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these counts may not be used: also where a group leaves no curve, or a curve that tells of everybody."""
     counted = Counted.read(total, question)
     reasons = follow_up.refusals(counted, question, terms)
@@ -49,7 +52,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
         if not kept:
             reasons.append(time_grid.COARSE)
         elif min(had, counted.people(group) - had) < terms.smallest_cell:
-            reasons.append(ALL_OR_NONE.format(question["event"]))
+            reasons.append(ALL_OR_NONE.about(question["event"]))
     return list(dict.fromkeys(reasons))
 
 

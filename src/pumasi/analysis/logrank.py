@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import covariates, follow_up, time_grid
+from pumasi.analysis import covariates, follow_up, refusal, time_grid
 from pumasi.analysis.follow_up import Counted, Rows, columns_of, levels_of
 from pumasi.analysis.kaplan_meier import ALL_OR_NONE
 from pumasi.analysis.linear import factor
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pumasi.analysis.frame import Frame, Terms
+
+APART = Refusal("nothing-to-compare", "the groups are hardly ever at risk at the same time, so they cannot be compared")
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -41,7 +44,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(follow_up.local(frame, question), dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these counts may not be used: also where nobody or everybody of a group had the event."""
     counted = Counted.read(total, question)
     reasons = follow_up.refusals(counted, question, terms)
@@ -52,7 +55,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
         return [time_grid.COARSE]
     had = [sum(events[: kept[-1] + 1]) for events in counted.events]
     few = any(min(one, counted.people(group) - one) < terms.smallest_cell for group, one in enumerate(had))
-    return [ALL_OR_NONE.format(question["event"])] if few else []
+    return [ALL_OR_NONE.about(question["event"])] if few else []
 
 
 def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     differences = [seen - wanted for seen, wanted in zip(observed, expected, strict=True)]
     solver = factor([row[:-1] for row in variance[:-1]])
     if solver.dependent:
-        return {"step": "done", "refused": ["the groups are hardly ever at risk at the same time, so they cannot be compared"]}
+        return refusal.end(APART)
     told = f"{question['event']} by {question['grid'][kept[-1]]:g}"
     found, said = [], []
     for group, level in enumerate(levels_of(question)):

@@ -19,6 +19,7 @@ import numpy as np
 
 from pumasi.analysis import design, filter, forms
 from pumasi.analysis.methods import KINDS
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,20 +28,28 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 1_000  # of a model of levels; one of more is compared as one group
 MOST_COMPARED = 200_000  # pairs of groups; a comparison is that many numbers on the wire
-TOO_MANY = "it has too many groups to be compared with earlier analyses of the same people; ask for fewer groups at once"
-TOO_CLOSE = (
+TOO_MANY = Refusal(
+    "too-many-cells", "it has too many groups to be compared with earlier analyses of the same people; ask for fewer groups at once"
+)
+TOO_CLOSE = Refusal(
+    "remembered-difference",
     "it is about almost the same people as an earlier analysis ('{}'), and the difference is a group that is too small; "
-    "ask about the same people, or about clearly different ones"
+    "ask about the same people, or about clearly different ones",
 )
-TOO_FEW_LACK = (
+TOO_FEW_LACK = Refusal(
+    "remembered-missing",
     "very few people lack a value in it that an earlier analysis ('{}') could do without, or the other way round, and the difference would "
-    'show theirs; give both a condition that leaves them out, as in where = "age IS NOT NULL", or ask about fewer columns'
+    'show theirs; give both a condition that leaves them out, as in where = "age IS NOT NULL", or ask about fewer columns',
 )
-OTHER_SOURCE = (
+OTHER_SOURCE = Refusal(
+    "remembered-source",
     "almost the same people were asked about before ('{}'), and a hospital's table has changed by a group that is too small since; "
-    "ask again when it has changed by more"
+    "ask again when it has changed by more",
 )
-OTHER_HOSPITALS = "the same was asked of almost the same hospitals before ('{}'); the difference would show what few hospitals hold"
+OTHER_HOSPITALS = Refusal(
+    "remembered-hospitals",
+    "the same was asked of almost the same hospitals before ('{}'); the difference would show what few hospitals hold",
+)
 
 # Their numbers are sums over people, so that two of them about one column can be subtracted whatever else they are about.
 _SUMS = frozenset({"describe", "table1", "histogram", "quantiles", "ttest", "anova", "roc", "calibration", "brier"})
@@ -228,12 +237,12 @@ def length(now: dict[str, Any], before: dict[str, Any]) -> int:
     return 5 + sum((i + 1) * (j + 1) - 1 + strata for i, j in compared)
 
 
-def refusals(total: Sequence[float], now: dict[str, Any], before: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], now: dict[str, Any], before: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why the question may not be answered next to the earlier one."""
     values = [round(value) for value in total]
     people, load, both, mine, theirs = values[:5]
     if 0 < abs(people - load) < terms.smallest_cell and pairs(now, before):
-        return [OTHER_SOURCE.format(before["name"])]
+        return [OTHER_SOURCE.about(before["name"])]
     close = both > 0 and 0 < mine + theirs < terms.smallest_cell
     whole, few = _by_whole(now, before), False
     at = 5
@@ -246,7 +255,7 @@ def refusals(total: Sequence[float], now: dict[str, Any], before: dict[str, Any]
             close = close or _is_close(table, terms.smallest_cell) or _is_close(table.T, terms.smallest_cell)
         at += cells
     few = few or _is_few(values[at:])
-    return [reason.format(before["name"]) for reason, found in ((TOO_CLOSE, close), (TOO_FEW_LACK, few)) if found]
+    return [reason.about(before["name"]) for reason, found in ((TOO_CLOSE, close), (TOO_FEW_LACK, few)) if found]
 
 
 def _is_few(lacking: Sequence[int]) -> bool:

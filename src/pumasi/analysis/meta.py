@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import cox, glm, sums
+from pumasi.analysis import cox, glm, refusal, sums
 from pumasi.analysis.forms import HOSPITAL
 from pumasi.analysis.frame import Terms
 from pumasi.analysis.inference import Z
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 MODELS = {"glm": glm, "cox": cox}
 MOST_ROUNDS = 200
-TOO_FEW = "fewer than two hospitals are large enough for an estimate of their own, so there is nothing to compare"
-INCONSISTENT = "a hospital filled the place of another in the sum, so the estimates cannot be told apart"
+TOO_FEW = Refusal("few-hospitals", "fewer than two hospitals are large enough for an estimate of their own, so there is nothing to compare")
+INCONSISTENT = Refusal("inconsistent-hospital", "a hospital filled the place of another in the sum, so the estimates cannot be told apart")
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -77,7 +78,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(partial, dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Each hospital has judged its own estimate."""
     return []
 
@@ -88,7 +89,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     for hospital in question["hospitals"]:
         told, people, estimate, variance = reader.count(), reader.count(), reader.wide(), reader.wide()
         if told not in (0, 1):
-            return {"step": "done", "refused": [INCONSISTENT]}
+            return refusal.end(INCONSISTENT)
         if told and variance > 0:
             estimates.append({"hospital": hospital, "n": people, "estimate": estimate, "standard_error": math.sqrt(variance)})
         else:
@@ -100,7 +101,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         estimates.remove(smallest)
         left_out.append({"hospital": smallest["hospital"], "n": smallest["n"]})
     if len(estimates) < 2:
-        return {"step": "done", "refused": [TOO_FEW]}
+        return refusal.end(TOO_FEW)
     n = sum(one["n"] for one in [*estimates, *left_out])
     result = {"n": n, "estimates": estimates, "left_out": left_out, **_combined(estimates)}
     result |= {key: question[key] for key in ("term", "analysis", "of", "formula", "family", "time", "event") if key in question}

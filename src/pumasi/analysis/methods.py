@@ -29,6 +29,7 @@ from pumasi.analysis import (
     ttest,
 )
 from pumasi.analysis.frame import Terms
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,12 +57,12 @@ class Method(Protocol):
         """What this hospital adds to the sum of this step. Its length depends on question and state, never on the data."""
         ...
 
-    def refusals(self, total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+    def refusals(self, total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
         """Why this total may not be used, without any number from the data; empty means it may."""
         ...
 
     def advance(self, total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
-        """The next state. Its step is "done" when it carries `result`, or `refused` with the reasons."""
+        """The next state. Its step is "done" when it carries `result`, or the reasons of `refusal.end`."""
         ...
 
     def groups(self, frame: Frame, question: dict[str, Any]) -> list[NDArray[np.int64]]:

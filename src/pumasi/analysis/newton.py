@@ -12,6 +12,7 @@ from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from pumasi.analysis.linear import factor
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +27,12 @@ STALLED = 1e-8
 # Larger sums than this come only from a step that ran away; up to it they fit the fixed point of 2^16 hospitals.
 _RUNAWAY = 2.0**46
 
-NO_CONVERGENCE = "the fit did not converge; look for very skewed columns, and leave out or combine some of them"
+NO_CONVERGENCE = Refusal("no-convergence", "the fit did not converge; look for very skewed columns, and leave out or combine some of them")
 # Which column separates would say that everybody on one side of it had the same outcome; that is a count of zero, so it is not named.
-SEPARATED = (
+SEPARATED = Refusal(
+    "separation",
     "no finite estimate exists: some combination of the predictors foretells the outcome without error (separation); "
-    "leave out or merge the levels that do so"
+    "leave out or merge the levels that do so",
 )
 
 
@@ -59,9 +61,9 @@ def penalised(matrix: Sequence[Sequence[float]], penalty: Sequence[float]) -> li
     return [[value + penalty[i] if i == j else value for j, value in enumerate(row)] for i, row in enumerate(matrix)]
 
 
-def collinear(names: Sequence[str], groups: Sequence[Sequence[int]]) -> str:
+def collinear(names: Sequence[str], groups: Sequence[Sequence[int]]) -> Refusal:
     told = "; ".join(", ".join(f"'{names[i]}'" for i in group) for group in groups)
-    return f"these columns depend on each other (collinearity), leave one of them out: {told}"
+    return Refusal("collinear", f"these columns depend on each other (collinearity), leave one of them out: {told}")
 
 
 def begin(point: list[float], *, last: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +128,7 @@ def _step_back(fit: dict[str, Any]) -> dict[str, Any]:
     return {**fit, **after, "point": [(here + there) / 2 for here, there in zip(fit["point"], last["point"], strict=True)]}
 
 
-def refused(fits: Sequence[dict[str, Any]]) -> list[str]:
+def refused(fits: Sequence[dict[str, Any]]) -> list[Refusal]:
     """Why one of these fits has no answer."""
     said = {"separated": SEPARATED, "lost": NO_CONVERGENCE}
     return list(dict.fromkeys(said[fit["status"]] for fit in fits if fit["status"] in said))

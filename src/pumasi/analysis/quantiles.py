@@ -14,6 +14,7 @@ import numpy as np
 
 from pumasi.analysis import checks, cuts, search
 from pumasi.analysis.cuts import Bracket
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(search.local(frame, question["columns"], state), dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
     return search.refusals(total, question["columns"], state, terms)
 

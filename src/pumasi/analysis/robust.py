@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pumasi.analysis.refusal import Refusal
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,13 +27,21 @@ LEAST_RATIO = 1.8
 FAR = 3.5
 FARTHER = 5.0  # where a ratio has no meaning, because values lie on both sides of zero
 
-OTHER_UNIT = (
+OTHER_UNIT = Refusal(
+    "other-unit",
     "the values of '{}' at one or more hospitals lie so far from those of all others that they may be in another unit; "
-    "ask the hospitals, and leave those rows out with `where` or have the file corrected"
+    "ask the hospitals, and leave those rows out with `where` or have the file corrected",
 )
-ONE_PERSON = "one person has so large a part in the sum of '{}' that its mean would tell that person's value; it is left out"
-ONE_OUTLIER = "one person lies so far from the mean of '{}' that its standard deviation would tell that person's value; it is left out"
-TWO_VALUES = "'{}' takes at most two values here, so that a mean would be a count; give it levels in study.toml and count it with a table"
+ONE_PERSON = Refusal(
+    "dominance", "one person has so large a part in the sum of '{}' that its mean would tell that person's value; it is left out"
+)
+ONE_OUTLIER = Refusal(
+    "dominance", "one person lies so far from the mean of '{}' that its standard deviation would tell that person's value; it is left out"
+)
+TWO_VALUES = Refusal(
+    "count-in-disguise",
+    "'{}' takes at most two values here, so that a mean would be a count; give it levels in study.toml and count it with a table",
+)
 
 
 def dominates(contributions: NDArray[np.float64], persons: NDArray[np.int64], *, whole: float) -> bool:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import scores
+from pumasi.analysis import refusal, scores
 from pumasi.analysis.inference import Z
+from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.scores import group_counts, groups
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["advance", "check", "finish", "group_counts", "groups", "local", "refusals", "start"]
 
-SEPARATED = "'{}' foretells '{}' with hardly an error, so that it would tell the outcome of everybody whose score is known"
+SEPARATED = Refusal(
+    "class-disclosure", "'{}' foretells '{}' with hardly an error, so that it would tell the outcome of everybody whose score is known"
+)
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -43,7 +46,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array(scores.local(frame, question, state), dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
     return scores.refusals(total, question, state, terms)
 
@@ -55,7 +58,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         return after
     area, least, most, error = _area(after["bins"])
     if most >= 1 or least <= 0:  # all bins but one hold one outcome alone
-        return {"step": "done", "refused": [SEPARATED.format(question["score"], question["outcome"])]}
+        return refusal.end(SEPARATED.about(question["score"], question["outcome"]))
     found = scores.result(
         question, after, scores.merged(after["bins"], smallest=terms.smallest_cell, most=question.get("bins", scores.MOST_BINS))
     )

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import checks, cuts, search, sums
+from pumasi.analysis import checks, cuts, refusal, search, sums
 from pumasi.analysis.family import valid
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,10 +27,10 @@ MOST_BINS = 100
 FINEST = 100  # bins in which pairs of people are compared, at most about twice as many
 _FIRST = 5  # elements before those of the search in the first sum
 
-CONSTANT = "'{}' has the same value for everybody, so it tells nobody from anybody"
-NOT_BINARY = "the outcome '{}' must be zero or one"
-NO_PROBABILITY = "'{}' holds values below zero or above one, so it is no probability"
-ONE_SIDED = "fewer people than the smallest cell allows have the outcome '{}', or have it not"
+CONSTANT = Refusal("constant-column", "'{}' has the same value for everybody, so it tells nobody from anybody")
+NOT_BINARY = Refusal("invalid-values", "the outcome '{}' must be zero or one")
+NO_PROBABILITY = Refusal("invalid-values", "'{}' holds values below zero or above one, so it is no probability")
+ONE_SIDED = Refusal("small-side", "fewer people than the smallest cell allows have the outcome '{}', or have it not")
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str]) -> list[str]:
@@ -75,17 +76,17 @@ def _local_bins(inside: Frame, score: NDArray[np.float64], outcome: NDArray[np.f
 
 def refusals(
     total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms, *, probability: bool = False
-) -> list[str]:
+) -> list[Refusal]:
     """Why these totals may not be used."""
     if state["step"] != "count":
         return []
     reader = sums.Reader(total[:_FIRST])
     _, strange, beyond, ones, zeros = reader.count(), reader.flag(), reader.flag(), reader.count(), reader.count()
-    reasons = [NOT_BINARY.format(question["outcome"])] if strange else []
+    reasons = [NOT_BINARY.about(question["outcome"])] if strange else []
     if probability and beyond:
-        reasons.append(NO_PROBABILITY.format(question["score"]))
+        reasons.append(NO_PROBABILITY.about(question["score"]))
     if min(ones, zeros) < terms.smallest_cell:
-        reasons.append(ONE_SIDED.format(question["outcome"]))
+        reasons.append(ONE_SIDED.about(question["outcome"]))
     return reasons + search.refusals(total[_FIRST:], [question["score"]], state, terms)
 
 
@@ -110,7 +111,7 @@ def advance(
         return after
     column = after["columns"][question["score"]]
     if column["squares"] == 0:
-        return {"step": "done", "refused": [CONSTANT.format(question["score"])]}
+        return refusal.end(CONSTANT.about(question["score"]))
     found = search.brackets(column)
     kept = {key: after[key] for key in ("everybody", "ones", "zeros", "people", "repeated")}
     ends = [cuts.ends(one, spread=search.spread(column)) for one in found]

@@ -13,6 +13,7 @@ import numpy as np
 
 from pumasi.analysis import checks, cuts, sums
 from pumasi.analysis.cuts import Bracket
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     Wanted = Callable[[str, Bracket], bool]
 
 STEPS = ("count", "mean", "spread", "cut", "trim")
-TWO_HOSPITALS = (
+TWO_HOSPITALS = Refusal(
+    "two-hospitals",
     "this is found by counting in ever smaller brackets, and between two hospitals each one would see the other's counts; "
-    "ask three hospitals or more"
+    "ask three hospitals or more",
 )
 
 
@@ -60,7 +62,7 @@ def local(frame: Frame, names: Sequence[str], state: dict[str, Any]) -> list[flo
     return partial
 
 
-def refusals(total: Sequence[float], names: Sequence[str], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], names: Sequence[str], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
     if state["step"] != "count":
         return []

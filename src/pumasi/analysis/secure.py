@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
+from pumasi.analysis.refusal import Refusal
 from pumasi.kernel.errors import Invalid, Refused, Tampered
 from pumasi.kernel.seal import derive, exchange
 
@@ -27,6 +28,9 @@ ELEMENT = 16  # bytes of one element on the wire
 CHECKS = 1  # elements that `encode` puts behind the values and `add` takes off again
 _ONE = 1 << FRACTION_BITS
 
+NOT_FINITE = Refusal("beyond-measure", "a value of this step is not a finite number, so it cannot be summed")
+TOO_LARGE = Refusal("beyond-measure", "a value of this step is too large to be summed safely; rescale the column it comes from")
+
 
 def encode(partial: Sequence[float], *, hospitals: int) -> list[int]:
     """One hospital's values as integers modulo 2^128, with the check element behind them: `len(partial) + CHECKS` elements.
@@ -36,15 +40,15 @@ def encode(partial: Sequence[float], *, hospitals: int) -> list[int]:
     """
     if hospitals < 1:
         raise Invalid("a joint sum needs at least one hospital")
-    reasons: list[str] = []
+    reasons: list[Refusal] = []
     encoded: list[int] = []
     for value in partial:
         if not math.isfinite(value):
-            reasons.append("a value of this step is not a finite number, so it cannot be summed")
+            reasons.append(NOT_FINITE)
         elif abs(value) >= 2.0**LARGEST or abs(fixed := round(math.ldexp(value, FRACTION_BITS))) * hospitals >= 1 << (
             LARGEST + FRACTION_BITS
         ):
-            reasons.append("a value of this step is too large to be summed safely; rescale the column it comes from")
+            reasons.append(TOO_LARGE)
         else:
             encoded.append(fixed % MODULUS)
     if reasons:

@@ -16,6 +16,7 @@ import numpy as np
 
 from pumasi.analysis import checks, robust, sums
 from pumasi.analysis.frame import OUTSIDE
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-SMALL_FOR_THE_OTHER = (
-    "with two hospitals each one sees the other's counts, and one of '{}' is of fewer people than the smallest cell allows"
+SMALL_FOR_THE_OTHER = Refusal(
+    "two-hospitals", "with two hospitals each one sees the other's counts, and one of '{}' is of fewer people than the smallest cell allows"
 )
 
 
@@ -77,7 +78,7 @@ def local(frame: Frame, plan: Plan, state: dict[str, Any], masks: Sequence[Mask]
             raise ValueError(f"a description has no step {step!r}")
 
 
-def refusals(total: Sequence[float], plan: Plan, state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], plan: Plan, state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used: a value that nobody agreed to. Small counts are suppressed, not refused.
 
     Between two hospitals each could subtract its own counts from the total, so there a small one refuses the analysis.
@@ -90,7 +91,7 @@ def refusals(total: Sequence[float], plan: Plan, state: dict[str, Any], terms: T
     for name in plan.columns if terms.hospitals == 2 else ():
         found = [people for group in counted.groups for people in (group.n[name], *group.levels[name].values())]
         if any(0 < people < terms.smallest_cell for people in found):
-            reasons.append(SMALL_FOR_THE_OTHER.format(name))
+            reasons.append(SMALL_FOR_THE_OTHER.about(name))
     return reasons
 
 
@@ -306,20 +307,20 @@ def _local_judgement(frame: Frame, plan: Plan, state: dict[str, Any], masks: Seq
 
 def _advance_judgement(total: Sequence[float], plan: Plan, state: dict[str, Any], terms: Terms) -> dict[str, Any]:
     reader = sums.Reader(total)
-    no_mean: dict[str, str] = {}
-    no_sd: dict[str, str] = {}
-    units: dict[str, str] = {}
+    no_mean: dict[str, Refusal] = {}
+    no_sd: dict[str, Refusal] = {}
+    units: dict[str, Refusal] = {}
     for place, names in enumerate(_open(plan, state)):
         for name in names:
             one_person, one_outlier, third = reader.flag(), reader.flag(), reader.flag()
             if not third and int(state["numbers"][place][name]["rows"]) > 1:
-                no_mean[name] = robust.TWO_VALUES.format(name)
+                no_mean[name] = robust.TWO_VALUES.about(name)
             elif one_person:
-                no_mean.setdefault(name, robust.ONE_PERSON.format(name))
+                no_mean.setdefault(name, robust.ONE_PERSON.about(name))
             elif one_outlier:
-                no_sd[name] = robust.ONE_OUTLIER.format(name)
+                no_sd[name] = robust.ONE_OUTLIER.about(name)
             if place == 0 and reader.flag():
-                units[name] = robust.OTHER_UNIT.format(name)
+                units[name] = robust.OTHER_UNIT.about(name)
     reader.end()
     groups = []
     for group, names, numbers in zip(state["groups"], _open(plan, state), state["numbers"], strict=True):
@@ -328,7 +329,7 @@ def _advance_judgement(total: Sequence[float], plan: Plan, state: dict[str, Any]
             if name not in no_mean:
                 columns[name] |= {"mean": numbers[name]["mean"], "sd": None if name in no_sd else _sd(numbers[name])}
         groups.append({**group, "columns": columns})
-    # where one value is most of a sum, the others look like another unit
+    # where one value is most of a sum, the others look like another unit; a finding is a `Refusal` where the mean is all that was asked
     told = [([no_mean] if name in no_mean else [no_sd, units], name) for name in plan.columns]
     findings = [about[name] for several, name in told for about in several if name in about]
     return _next({**state, "groups": groups, "numbers": [{} for _ in groups], "findings": findings})

@@ -15,17 +15,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pumasi.analysis import refusal
 from pumasi.analysis.forms import FORMS
 from pumasi.analysis.guard import Fact, Facts, Guard, refuse
 from pumasi.analysis.population import LARGEST, MISSING, PRESENT, Joint, Overlaps, Who
+from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.statements import WHERE, Levels, Moments, Path, Rank, Result, Statement, fill_in, note_levels, paths_of, read
 
 CLEAR = "clear"
 
-TOO_SMALL = "it concerns a group that is too small to be published"
-MODEL_TELLS = "its coefficients would show the size of a group that is too small to be published"
-TOO_LARGE = "it has too many cells to be checked for small groups; group its levels first"
-DISAGREES = "its counts and other results about the same people do not add up or are too many, so they cannot be checked together"
+TOO_SMALL = Refusal("smallest-cell", "it concerns a group that is too small to be published")
+MODEL_TELLS = Refusal("count-in-disguise", "its coefficients would show the size of a group that is too small to be published")
+TOO_LARGE = Refusal("too-many-cells", "it has too many cells to be checked for small groups; group its levels first")
+UNKNOWN = Refusal("cannot-be-checked", "results of the kind {} cannot be checked for small groups")
+DISAGREES = Refusal(
+    "cannot-be-checked",
+    "its counts and other results about the same people do not add up or are too many, so they cannot be checked together",
+)
 
 
 def protect(
@@ -48,7 +54,7 @@ def protect(
     released = [copy.deepcopy(result) for result in results]
     for result in released:
         if "refused" not in result and result["kind"] not in FORMS:
-            refuse(result, f"results of the kind {result['kind']} cannot be checked for small groups")
+            refuse(result, UNKNOWN.about(result["kind"]))
     for name in dict.fromkeys(result["table"] for result in released if "refused" not in result):
         agreed = {column: [str(level) for level in names] for (of, column), names in levels.items() if of == name}
         mine = [result for result in released if result["table"] == name and "refused" not in result]
@@ -64,7 +70,7 @@ def findings(results: Sequence[Result], protected: Sequence[Result]) -> list[str
     for before, after in zip(results, protected, strict=True):
         title = f"'{after['name']}'" if "name" in after else f"the {after['kind']} of '{after['table']}'"
         if "refused" in after:
-            notes += [f"{title} is refused: {reason}" for reason in after["refused"]]
+            notes += [f"{title} is refused: {reason}" for reason in refusal.lines(after)]
             continue
         notes += [f"{title}: {finding}" for finding in after.get("findings", [])]
         unsaid = set(_unsaid(after)) - set(_unsaid(before))

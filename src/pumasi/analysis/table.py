@@ -15,6 +15,7 @@ import numpy as np
 
 from pumasi.analysis import checks, inference
 from pumasi.analysis.frame import OUTSIDE
+from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.sums import Reader
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from pumasi.analysis.frame import Frame, Terms
 
 MOST_COLUMNS = 6
+SMALL_FOR_THE_OTHER = Refusal(
+    "two-hospitals",
+    "with two hospitals each one sees the other's counts, and a cell of this table is of fewer people than the smallest cell allows",
+)
 
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -49,7 +54,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array([frame.people(present), not frame.one_row_each, *flags, *counts], dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used: a value that nobody agreed to. Small counts are suppressed, not refused.
 
     Between two hospitals each could subtract its own counts from the total, so there a small one refuses the analysis.
@@ -57,9 +62,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
     _, _, outside, counts = _read(total, question)
     reasons = [checks.outside(name) for name in outside]
     if terms.hospitals == 2 and any(0 < count < terms.smallest_cell for count in counts):
-        reasons.append(
-            "with two hospitals each one sees the other's counts, and a cell of this table is of fewer people than the smallest cell allows"
-        )
+        reasons.append(SMALL_FOR_THE_OTHER)
     return reasons
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from pumasi.analysis import checks, inference, summaries
 from pumasi.analysis.frame import OUTSIDE
 from pumasi.analysis.inference import Sample
+from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
     return np.array([strange, *summaries.local(frame, _plan(question), state, masks)], dtype=np.float64)
 
 
-def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[str]:
+def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
     reasons = [checks.outside(question["by"])] if total[0] > 0.5 else []
     if state["step"] == "count" and "by" in question and terms.hospitals == 2:
@@ -63,10 +64,10 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
     return reasons + summaries.refusals(total[1:], _plan(question), state, terms)
 
 
-def _small_groups(total: Sequence[float], question: dict[str, Any], terms: Terms) -> list[str]:
+def _small_groups(total: Sequence[float], question: dict[str, Any], terms: Terms) -> list[Refusal]:
     people = [group["n"] for group in summaries.advance(total[1:], _plan(question), {"step": "count"}, terms)["groups"]]
     small = any(0 < count < terms.smallest_cell for count in people)
-    return [summaries.SMALL_FOR_THE_OTHER.format(question["by"])] if small else []
+    return [summaries.SMALL_FOR_THE_OTHER.about(question["by"])] if small else []
 
 
 def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
             del column["missing"]
     result["said"] = summaries.said(after, question, who, at, present=present)
     result |= {"repeated_people": True} if after["repeated"] else {}
-    return {"step": "done", "result": result | ({"findings": after["findings"]} if after["findings"] else {})}
+    return {"step": "done", "result": result | ({"findings": [str(one) for one in after["findings"]]} if after["findings"] else {})}
 
 
 def groups(frame: Frame, question: dict[str, Any]) -> list[NDArray[np.int64]]:

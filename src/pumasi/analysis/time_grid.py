@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pumasi.analysis.refusal import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
     from pumasi.analysis.frame import Frame
 
-COARSE = "on this grid too few people leave between any two times; give fewer and wider times, or choose a larger group"
+COARSE = Refusal(
+    "grid-too-fine", "on this grid too few people leave between any two times; give fewer and wider times, or choose a larger group"
+)
 
 
 def reasons(grid: Sequence[float]) -> list[str]:

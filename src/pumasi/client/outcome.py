@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pumasi.analysis import printed
+from pumasi.analysis import printed, refusal
 from pumasi.client import figures
 from pumasi.client import study as studies
 from pumasi.client.home import Home
@@ -63,7 +63,11 @@ def describe(project: Study, released: Released | None, bundle: Path) -> dict[st
             }
             for event in certificates
         ],
-        "refusals": [{"analysis": analysis["name"], "reasons": analysis["refused"]} for analysis in analyses if "refused" in analysis],
+        "refusals": [
+            {"analysis": analysis["name"], "reasons": analysis["refused"], "codes": analysis.get("reasons", [])}
+            for analysis in analyses
+            if "refused" in analysis
+        ],
         "ledger": {"size": checkpoint.size, "root": checkpoint.root.hex(), "cosigners": [line.name for line in checkpoint.lines[1:]]},
         "seconds": {step: round(seconds, 3) for step, seconds in project.seconds.items()},
         "bundle": str(bundle.resolve()),
@@ -108,5 +112,5 @@ def text(outcome: dict[str, Any]) -> str:
 def _analysis(analysis: dict[str, Any]) -> str:
     title = f"{analysis['name']}  ({analysis['kind']}, {len(analysis['hospitals'])} hospitals)"
     if "refused" in analysis:
-        return "\n".join([title, *(f"  refused: {reason}" for reason in analysis["refused"])])
+        return "\n".join([title, *(f"  refused: {line}" for line in refusal.lines(analysis))])
     return "\n".join([title, *printed.lines(analysis)])

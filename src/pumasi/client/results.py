@@ -29,6 +29,11 @@ class Result:
         return list(self.values.get("refused", []))
 
     @property
+    def reasons(self) -> list[str]:
+        """The code of each of these sentences (`analysis.refusal.REASONS`); results of earlier versions have none."""
+        return list(self.values.get("reasons", []))
+
+    @property
     def coefficients(self) -> dict[str, float]:
         return dict(self["coefficients"])
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pumasi.analysis import refusal
 from pumasi.analysis.printed import compared, descriptive, layout, models
 from pumasi.analysis.summary import glm_summary
 
@@ -42,7 +43,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     """The same without its title."""
     found = dict(result)
     if "refused" in found:
-        return [f"  {reason}" for reason in found["refused"]]
+        return [f"  {line}" for line in refusal.lines(found)]
     if found["kind"] == "glm":
         return [*glm_summary(found).splitlines(), *layout.notes(found, [])]
     if found["kind"] not in _KINDS:

@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pumasi.analysis import refusal
 from pumasi.analysis.printed import models
 
 Result = dict[str, Any]
@@ -20,7 +21,7 @@ def rows(result: Result) -> list[Row]:
     """The rows of one result; one that was refused has a row per reason."""
     head = {"analysis": result.get("name"), "kind": result["kind"]}
     if "refused" in result:
-        return [{**head, "refused": reason} for reason in result["refused"]]
+        return [{**head, "refused": sentence, "reason": code} for sentence, code in refusal.pairs(result)]
     return [{**head, **row} for row in TIDY.get(result["kind"], _others)(result)]
 
 

@@ -21,9 +21,10 @@ from typing import Any, Protocol, TypeVar
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from pumasi.analysis import filter, memory, secure, suppression
+from pumasi.analysis import filter, memory, refusal, secure, suppression
 from pumasi.analysis.frame import Terms
 from pumasi.analysis.methods import KINDS, Method, agree
+from pumasi.analysis.refusal import Refusal
 from pumasi.kernel.codes import FailReason
 from pumasi.kernel.envelope import Keys, b64, new_salt, open_signed, parse_canonical, sha256, sign, unb64
 from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
@@ -36,6 +37,7 @@ from pumasi.node.remembered import Earlier
 
 T = TypeVar("T")
 MOST_ROUNDS = 200
+ENDLESS = Refusal("no-convergence", "the analysis did not end within the rounds a job may take")
 INTERNAL = ("implied_counts", "repeated_people", "said")  # of a result: what only the checks need
 
 
@@ -187,7 +189,7 @@ class Run:
         people = self.half.load(asked["table"], self._columns(asked["table"]))
         reasons = self._compare(f"q{number}m", question)
         if reasons:
-            return {**head, "rounds": 0, "refused": reasons}
+            return {**head, "rounds": 0, **refusal.told(reasons)}
         self._asked[number] = self._definition(question, people)
         method = KINDS[asked["kind"]]
         state: dict[str, Any] = method.start(question, self._terms)
@@ -198,14 +200,14 @@ class Run:
                 label, partial(self.half.local, question, state), partial(self._judge, method, question=question, state=state)
             )
             if reasons:
-                return {**head, "rounds": count, "refused": reasons}
+                return {**head, "rounds": count, **refusal.told(reasons)}
             state = self._agree_on(label, meant(partial(method.advance, total, question, state, self._terms)))
             if state["step"] == "done":
-                outcome = {"refused": state["refused"]} if state.get("refused") else state["result"]
+                outcome = state["result"] if "result" in state else refusal.told(refusal.read(state))
                 return {**head, "rounds": count, **self._told(number, question, outcome)}
-        return {**head, "rounds": MOST_ROUNDS, "refused": ["the analysis did not end within the rounds a job may take"]}
+        return {**head, "rounds": MOST_ROUNDS, **refusal.told([ENDLESS])}
 
-    def _judge(self, method: Method, total: list[float], *, question: dict[str, Any], state: dict[str, Any]) -> list[str]:
+    def _judge(self, method: Method, total: list[float], *, question: dict[str, Any], state: dict[str, Any]) -> list[Refusal]:
         return meant(partial(method.refusals, total, question, state, self._terms))
 
     def _columns(self, table: str) -> set[str]:
@@ -220,7 +222,7 @@ class Run:
             return outcome
         found = question | {"edges": outcome["edges"]}
         if reasons := self._compare(f"q{number}e", found, but=number):
-            return {"refused": reasons}
+            return refusal.told(reasons)
         self._asked[number] = self._definition(found, self._asked[number].people)
         return outcome
 
@@ -235,7 +237,7 @@ class Run:
         """The questions of which sums were opened, as they stand when the job stops."""
         return list(self._asked.values())
 
-    def _compare(self, label: str, question: dict[str, Any], *, but: int | None = None) -> list[str]:
+    def _compare(self, label: str, question: dict[str, Any], *, but: int | None = None) -> list[Refusal]:
         """Why the question may not be answered next to what was answered before; one round over the hospitals."""
         before = [
             one
@@ -256,8 +258,9 @@ class Run:
             here = {"here": self.party.hospital}
             return [value for one, _ in about for value in self.half.compare(question, replace(one, question=one.question | here))]
 
-        def judge(total: list[float]) -> list[str]:
-            found, at = [], 0
+        def judge(total: list[float]) -> list[Refusal]:
+            found: list[Refusal] = []
+            at = 0
             for one, length in about:
                 found += memory.refusals(total[at : at + length], question, one.question, self._terms)
                 at += length
@@ -265,34 +268,36 @@ class Run:
 
         return self._sum(label, mine, judge)[1]
 
-    def _other_hospitals(self, question: dict[str, Any], one: Earlier) -> list[str]:
+    def _other_hospitals(self, question: dict[str, Any], one: Earlier) -> list[Refusal]:
         apart = set(one.hospitals) ^ set(question["hospitals"])
         if not 0 < len(apart) < self.hospitals_at_least or not memory.is_the_same(question, one.question):
             return []
-        return [memory.OTHER_HOSPITALS.format(one.question["name"])]
+        return [memory.OTHER_HOSPITALS.about(one.question["name"])]
 
     def _sum(
-        self, label: str, local: Callable[[], list[float]], judge: Callable[[list[float]], list[str]]
-    ) -> tuple[list[float], list[str]]:
+        self, label: str, local: Callable[[], list[float]], judge: Callable[[list[float]], list[Refusal]]
+    ) -> tuple[list[float], list[Refusal]]:
         """The sum of this round over all hospitals, or the reasons why it may not be used or one of them could not take part in it."""
         share, reasons = self._own_share(local, judge)
         values = secure.encode(share, hospitals=self._terms.hospitals) if not reasons else []
         assert self._masks is not None  # made by the handshake
         masked = b64(secure.pack(self._masks.mask(values, round=label))) if not reasons else ""
-        self._send(label, {"share": masked, "refused": reasons})
+        self._send(label, {"share": masked, **refusal.told(reasons)})
         messages = [_share_in(message) for message in self._receive(label).values()]
-        refused = sorted({reason for _, there in messages for reason in there})
+        refused = refusal.united(there for _, there in messages)
         if refused:
             return [], refused
         total = secure.decode(secure.add(secure.unpack(sent, len(values)) for sent, _ in messages))
         return total, judge(total)
 
-    def _own_share(self, local: Callable[[], list[float]], judge: Callable[[list[float]], list[str]]) -> tuple[list[float], list[str]]:
+    def _own_share(
+        self, local: Callable[[], list[float]], judge: Callable[[list[float]], list[Refusal]]
+    ) -> tuple[list[float], list[Refusal]]:
         try:
             share = local()
             secure.encode(share, hospitals=self._terms.hospitals)
         except Refused as refused:
-            return [], refused.reasons
+            return [], refusal.typed(refused)
         # Between one or two hospitals a mask hides nothing: whoever knows its own share knows the other's.
         return (share, []) if self._terms.hospitals > 2 else (share, judge(share))
 
@@ -367,10 +372,10 @@ def meant(step: Callable[[], T]) -> T:
         raise Tampered("the hospitals' shares add up to numbers that no data can give: one of them is wrong") from error
 
 
-def _share_in(message: Any) -> tuple[bytes, list[str]]:
+def _share_in(message: Any) -> tuple[bytes, list[Refusal]]:
     """A hospital's masked share of one round, or its reasons for giving none."""
     match message:
-        case {"share": str(share), "refused": [*reasons], **rest} if not rest and all(isinstance(reason, str) for reason in reasons):
-            return unb64(share), reasons
+        case {"share": str(share), "refused": list(), "reasons": list(), **rest} if not rest:
+            return unb64(share), refusal.read(message)
         case _:
             raise Tampered("a hospital's message of this round is neither a share nor reasons why there is none")
