@@ -14,6 +14,8 @@ import duckdb
 
 from pumasi.kernel.errors import Invalid
 
+_FEW = 100_000
+
 
 class Handle:
     """An open file; `path` is a name for it that DuckDB can open: no wildcard, no quote, and it works for files without a name."""
@@ -89,3 +91,10 @@ def connect() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
         ":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_directory": ""}
     )
+
+
+def plan_for(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
+    """Spare a small table what is planned for large ones: each list of words for what is missing becomes a join, and 32 columns of
+    95 rows took 0.3 s to plan and 0.02 s to read."""
+    if rows < _FEW:
+        connection.execute("SET disabled_optimizers = 'in_clause'")

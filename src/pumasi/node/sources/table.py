@@ -149,6 +149,7 @@ class SourceTable:
             parts.append(f"count({column}), count({number}), count_if({infinite}), count({day}), count({boolean})")
         try:
             with files.connect() as connection:
+                files.plan_for(connection, self._reader.rows)
                 found = connection.execute(f"SELECT count(*), {', '.join(parts)} FROM {self.relation}").fetchone()
         except duckdb.Error:  # it quotes the row, so it goes no further
             return None

@@ -129,6 +129,7 @@ def _write(
     spill = path.with_name(f"{path.name}-spill")
     try:
         with cipher.writing(path, key, spill=spill, memory_mb=memory_mb) as connection:
+            files.plan_for(connection, sum(table.rows for table in sources.values()))
             connection.execute("CREATE TABLE w.contents (place INTEGER, name VARCHAR, columns VARCHAR[])")
             for place, (name, agreed) in enumerate(permit.tables.items()):
                 _write_table(connection, place, sources[name], agreed, pseudonym_key)

@@ -93,7 +93,10 @@ class Keeper:
         """
         pseudonyms, frames = secrets.token_bytes(32), []
         folder = self._node.workspace(case).with_name(f"{case}.compared")
-        for columns in wanted:
+        for place, columns in enumerate(wanted):
+            if columns in wanted[:place]:  # asked for in the same way: it is the same table
+                frames.append(frames[wanted.index(columns)])
+                continue
             key = secrets.token_bytes(32)
             agreed = AgreedTable(person=permit.tables[table].person, columns=columns)
             try:
