@@ -113,7 +113,8 @@ A = (
 @pytest.mark.parametrize(
     "change",
     [
-        '[columns]\nx = { do = "round", to = 10 }\n',
+        '[columns]\nx = { do = "round", to = 15 }\n',
+        '[columns]\nx = [{ do = "round", to = 5 }, { do = "round", to = 10 }]\n',
         '[columns]\nx = "drop"\n',
         '[columns]\nx = [{ do = "round", to = 5 }, { do = "limit", high = 100 }]\n',
         '[columns]\nx_date = "drop"\n"birth*" = "drop"\n',
@@ -131,17 +132,21 @@ def test_rules_that_hide_more_are_as_tight(tmp_path: Path, change: str) -> None:
     [
         ('[columns]\nx = { do = "round", to = 1 }\n', "not as tight"),
         ('[columns]\nx = { do = "round", to = 7 }\n', "not as tight"),
+        ('[columns]\nx = { do = "round", to = 10 }\n', "not as tight"),  # parts 3 and 7, which rounding to 5 joins
+        ('[columns]\nx = [{ do = "withhold", codes = ["1"] }, { do = "round", to = 5 }]\n', "not as tight"),
         ('[columns]\nx = "keep"\n', "not as tight"),
         ('[columns]\nsecret = { do = "date", to = "year" }\n', "not as tight"),
         ('[columns]\nnew = { do = "date", to = "year" }\n', "knows nothing"),
         ('[columns]\n"birth*date" = "keep"\n', "not as tight"),
         ('[columns]\n"birth*" = "keep"\n', "not as tight"),
+        ('[columns]\n"birth*" = "shift"\n', "knows nothing"),  # of birth_place
         ('[columns]\nx_date = { do = "shift", time = true }\n', "not as tight"),
         ('[tables.visits]\nx = "keep"\n', "'x' of 'visits'"),
         ('[types]\ndate = { do = "date", to = "year" }\n', "columns of type date"),
         ('[columns]\npid = { do = "pseudonym", of = "person", format = "same" }\n', "not as tight"),
         ("[shift]\ndays = 60\n", "moves dates less"),
-        ('[shift]\nlandmarks = ["2024-03-05"]\n', "moves dates less"),
+        ('[shift]\nlandmarks = ["2024-03-05"]\n', "different landmarks"),
+        ("[shift]\nlandmarks = []\n", "different landmarks"),  # 9999-12-31 would move, and tell how far
         ('person = ["other"]\n', "different columns"),
         ('without_person = "drop"\n', "in silence"),
     ],

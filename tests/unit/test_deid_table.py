@@ -87,6 +87,7 @@ def reasons(action: Callable[[], object], kind: type[PumasiError] = Invalid) -> 
         ('{ do = "round", to = 5 }', {"12": 10, "13": 15, "-13": -15, "nan": None}),
         ('{ do = "limit", low = 130, high = 200 }', {"120": 130, "151.5": 151.5, "215": 200, None: None}),
         ('{ do = "generalise", by = "age", level = "10" }', {"34": "30-39", "91": "90+"}),
+        ('{ do = "generalise", by = "age", level = "20" }', {"34": "20-39", "79": "60-79", "81": "80+", "101": "80+"}),
         (
             '{ do = "generalise", by = "zip", level = "zip3" }',
             {"02139": "021", "2139": "021", "02139-1234": "021", "03601": "000", "89301": "000", "K1A 0B1": None},
@@ -100,7 +101,7 @@ def reasons(action: Callable[[], object], kind: type[PumasiError] = Invalid) -> 
                 "강원도 평창군 대관령면": "강원특별자치도 평창군",
                 "세종특별자치시 한누리대로 2130": "세종특별자치시",
                 "종로구 세종대로": None,
-                "서울 홍길동": None,
+                "서울 홍길동": "서울특별시",
             },
         ),
         ('{ do = "generalise", by = "kr-address", level = "province" }', {"제주도 서귀포시 중문동": "제주특별자치도", "Seoul": None}),

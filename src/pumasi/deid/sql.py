@@ -283,7 +283,7 @@ def generalised(layers: Layers, value: Value, step: Step, where: str) -> Value:
     """A level of a hierarchy that is built in. What it does not know becomes nothing: it may be anything."""
     by, level = step["by"], str(step["level"])
     if by == "age":
-        return age(layers, value, Step("age", {"width": int(level), "top": 100 - 100 % int(level) if int(level) == 20 else 90}), where)
+        return age(layers, value, Step("age", {"width": int(level), "top": 90 - 90 % int(level)}), where)
     clean = text(layers, value)
     return layers.add(_BUILT_IN[by](clean.sql, level), "text", clean)
 
@@ -297,7 +297,7 @@ def _zip(x: str, level: str) -> str:
 
 
 def address(layers: Layers, value: Value, level: str, provinces: str) -> Value:
-    """The province, by its full name, and the next word if it is a city, county or district (시, 군, 구); Sejong has none.
+    """The province, by its full name, and the next word if it is a city, county or district (시, 군, 구); else the province alone.
 
     `provinces` is a table (written, whole). An address that does not begin with a province could be anywhere: nothing.
     """
@@ -311,7 +311,7 @@ def address(layers: Layers, value: Value, level: str, provinces: str) -> Value:
     second = layers.add(f"split_part({plain.sql}, ' ', 2)", "text", plain)
     ends = " OR ".join(f"ends_with({second.sql}, '{end}')" for end in "시군구")
     known = f"({ends}) AND regexp_full_match({second.sql}, '[가-힣]{{2,6}}')"
-    district = f"CASE WHEN {known} THEN {province.sql} || ' ' || {second.sql} WHEN {province.sql} LIKE '세종%' THEN {province.sql} END"
+    district = f"CASE WHEN {known} THEN {province.sql} || ' ' || {second.sql} ELSE {province.sql} END"
     return layers.add(district, "text", province, second)
 
 

@@ -16,8 +16,10 @@ from pumasi.deid.rulefile import TYPES, Rule, Rules, is_pattern
 def looser(b: Rules, a: Rules) -> list[str]:
     """Every reason why rules `b` are not at least as tight as rules `a`; empty means that they are."""
     reasons: list[str] = []
-    if b.shift.days < a.shift.days or set(b.shift.landmarks) - set(a.shift.landmarks) or (b.shift.weekday and not a.shift.weekday):
-        reasons.append(f"'{b.name}' moves dates less than '{a.name}', or leaves more of them where they are")
+    if b.shift.days < a.shift.days or (b.shift.weekday and not a.shift.weekday):
+        reasons.append(f"'{b.name}' moves dates less than '{a.name}'")
+    if set(b.shift.landmarks) != set(a.shift.landmarks):  # one that moves tells how far, one more may be somebody's date
+        reasons.append(f"'{b.name}' and '{a.name}' have different landmarks, the dates that stay where they are")
     if b.person != a.person:
         reasons.append(f"'{b.name}' and '{a.name}' find the person in different columns")
     if b.without_person == "drop" and a.without_person == "refuse":
@@ -42,14 +44,14 @@ def _in_table(b: Rules, a: Rules, table: str) -> Iterator[str]:
     shared = {(place, key) for place, key, _ in patterns_b} & {(place, key) for place, key, _ in patterns_a}
     for place, key, rule in patterns_b:
         matching = [other for other in patterns_a if overlap(key, other[1])]
-        if not matching:
+        if not any(covers(other, key) for _, other, _ in matching):
             yield from _at(b, a, rule, None, _place(key, table))
         for other_place, other_key, other in matching:
             # Of two patterns that both files have, the same one wins in both.
             if (place, key) == (other_place, other_key) or not {(place, key), (other_place, other_key)} <= shared:
                 yield from _at(b, a, rule, other, _place(key, table))
     for _, key, rule in patterns_a:
-        if not any(overlap(key, other) for _, other, _ in patterns_b):
+        if not any(covers(other, key) for _, other, _ in patterns_b):
             yield from _at(b, a, None, rule, _place(key, table))
 
 
@@ -90,3 +92,13 @@ def overlap(one: str, other: str) -> bool:
     if other[0] == "*":
         return overlap(one, other[1:]) or overlap(one[1:], other)
     return (one[0] == other[0] or "?" in (one[0], other[0])) and overlap(one[1:], other[1:])
+
+
+@lru_cache(maxsize=100_000)
+def covers(one: str, other: str) -> bool:
+    """Whether every name that matches the other pattern matches this one; in doubt it does not."""
+    if not one:
+        return not other
+    if one[0] == "*":
+        return covers(one[1:], other) or (bool(other) and covers(one, other[1:]))
+    return bool(other) and other[0] != "*" and one[0] in ("?", other[0]) and covers(one[1:], other[1:])

@@ -7,12 +7,13 @@ module could turn them into something else. Every rule of this module is one row
 from __future__ import annotations
 
 import itertools
-import re
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from pumasi.deid import allowed
 from pumasi.kernel.errors import Invalid
 
 DATE_PARTS = ("month", "quarter", "year")  # from fine to coarse
@@ -71,52 +72,8 @@ class Treatment:
     person: bool = False  # needs to know whose row it is
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _positive(value: Any) -> bool:
-    return _number(value) and value > 0
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 200
-
-
-def _label(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and len(value) <= 200)
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(_text(one) for one in value)
-
-
-def _rising(value: Any) -> bool:
-    return isinstance(value, list) and len(value) >= 2 and all(map(_number, value)) and all(a < b for a, b in itertools.pairwise(value))
-
-
-def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: value in names and isinstance(value, str)), " or ".join(f'"{name}"' for name in names)
-
-
-def _maybe(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or check(value)
-
-
-def _format(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and "%Y" in re.findall("%.", value))
-
-
-def _at(value: Any) -> bool:
-    return value is None or _text(value)
-
-
-FORMAT = Parameter('how the dates are written when it is not plain, as in "%d/%m/%Y"', None, _format, "a form with %Y, as %Y%m%d")
-AS = Parameter("what stands for the value instead; nothing when left out", None, _label, "a text")
+FORMAT = Parameter('how the dates are written when it is not plain, as in "%d/%m/%Y"', None, allowed.date_form, "a form with %Y, as %Y%m%d")
+AS = Parameter("what stands for the value instead; nothing when left out", None, allowed.label, "a text")
 
 
 def _multiple(of: float, by: float) -> bool:
@@ -145,9 +102,23 @@ def _lower(b: float | None, a: float | None) -> bool:
 
 
 def _coarser_date(b: Step, a: Step) -> bool:
+    if a["format"] != b["format"]:  # %Y-%d-%m shows the day as the month
+        return False
     if "age" in (a["to"], b["to"]) or a["at"] is not None:
-        return bool(a["to"] == b["to"] and a["at"] == b["at"] and b["top"] <= a["top"])
+        same = a["to"] == b["to"] and a["at"] == b["at"]
+        return bool(same and (b["top"] <= a["top"] if a["to"] == "age" or asks_for(a) is None else b["top"] == a["top"]))
     return DATE_PARTS.index(b["to"]) >= DATE_PARTS.index(a["to"])
+
+
+def _coarser_round(b: Step, a: Step) -> bool:
+    """An odd multiple: rounding 7 to 10 and 3 to 0 parts what rounding to 5 joins."""
+    return _multiple(b["to"], a["to"]) and round(b["to"] / a["to"]) % 2 == 1
+
+
+def asks_for(step: Step) -> str | None:
+    """The other column of the row that a step looks at."""
+    at: str | None = step.given.get("at")
+    return None if at is None or at == "today" or at[:1].isdigit() else at
 
 
 def _always(b: Step, a: Step) -> bool:
@@ -161,11 +132,13 @@ TREATMENTS: dict[str, Treatment] = {
         "puts a keyed pseudonym (HMAC-SHA-256) for an id: the same one in every table, another one under another key",
         "식별자를 키가 있는 가명(HMAC-SHA-256)으로 바꾼다",
         {
-            "of": Parameter('whose id it is ("person", "visit", "provider" …); ids of one kind match over tables', ..., _text, "a text"),
+            "of": Parameter(
+                'whose id it is ("person", "visit", "provider" …); ids of one kind match over tables', ..., allowed.text, "a text"
+            ),
             "format": Parameter(
                 '"hex": 32 digits; "number": a whole number of 63 bits; "same": digits stay digits, letters stay letters',
                 "hex",
-                *_one_of(*FORMATS),
+                *allowed.one_of(*FORMATS),
             ),
         },
         lambda b, a: a["of"] == b["of"] and FORMATS.index(b["format"]) >= FORMATS.index(a["format"]),
@@ -177,21 +150,21 @@ TREATMENTS: dict[str, Treatment] = {
             "time": Parameter("whether the time of day stays", False, lambda value: isinstance(value, bool), "true or false"),
             "format": FORMAT,
         },
-        lambda b, a: a["time"] or not b["time"],
+        lambda b, a: (a["time"] or not b["time"]) and b["format"] == a["format"],
         person=True,
     ),
     "date": Treatment(
         "cuts a date to its month, quarter or year, or to the age at a date",
         "날짜를 월·분기·연도로 줄이거나 나이로 바꾼다",
         {
-            "to": Parameter("how much stays", ..., *_one_of(*DATE_PARTS, "age")),
+            "to": Parameter("how much stays", ..., *allowed.one_of(*DATE_PARTS, "age")),
             "at": Parameter(
                 'for an age, or a year of birth that hides great age: a column, a date (2024-12-31), or "today"',
                 None,
-                _at,
+                allowed.column_or_date,
                 "a column or a date",
             ),
-            "top": Parameter("with `at`: this age and above become one", 90, _whole, "a whole number"),
+            "top": Parameter("with `at`: this age and above become one", 90, allowed.whole, "a whole number"),
             "format": FORMAT,
         },
         _coarser_date,
@@ -200,8 +173,8 @@ TREATMENTS: dict[str, Treatment] = {
         "puts ages into bands, everything from `top` up into one",
         "나이를 구간으로 묶고 상한 이상은 하나로 합친다",
         {
-            "width": Parameter("years in a band", 1, _whole, "a whole number"),
-            "top": Parameter("this age and above become one", 90, _whole, "a whole number"),
+            "width": Parameter("years in a band", 1, allowed.whole, "a whole number"),
+            "top": Parameter("this age and above become one", 90, allowed.whole, "a whole number"),
         },
         lambda b, a: _multiple(b["width"], a["width"]) and b["top"] <= a["top"],
     ),
@@ -211,11 +184,11 @@ TREATMENTS: dict[str, Treatment] = {
         + ", or a CSV file of your own",
         "분류 체계의 상위 단계로 바꾼다",
         {
-            "by": Parameter("the hierarchy: one that is built in, or the path of a CSV file", ..., _text, "a hierarchy"),
+            "by": Parameter("the hierarchy: one that is built in, or the path of a CSV file", ..., allowed.text, "a hierarchy"),
             "level": Parameter(
                 "the level: a name, or the column of the CSV file counted from 0",
                 ...,
-                lambda value: _text(value) or _whole(value),
+                lambda value: allowed.text(value) or allowed.whole(value),
                 "a level",
             ),
         },
@@ -225,10 +198,13 @@ TREATMENTS: dict[str, Treatment] = {
         "puts numbers into intervals of one width, or between edges",
         "숫자를 구간으로 묶는다",
         {
-            "width": Parameter("the width of every interval", None, _maybe(_positive), "a number above 0"),
-            "from": Parameter("where an interval begins", 0, _number, "a number"),
+            "width": Parameter("the width of every interval", None, allowed.maybe(allowed.positive), "a number above 0"),
+            "from": Parameter("where an interval begins", 0, allowed.number, "a number"),
             "edges": Parameter(
-                "the edges, rising; below the first and from the last on is one interval each", None, _maybe(_rising), "rising numbers"
+                "the edges, rising; below the first and from the last on is one interval each",
+                None,
+                allowed.maybe(allowed.rising),
+                "rising numbers",
             ),
         },
         _coarser_bucket,
@@ -236,17 +212,17 @@ TREATMENTS: dict[str, Treatment] = {
     "round": Treatment(
         "rounds numbers to a multiple",
         "숫자를 반올림한다",
-        {"to": Parameter("the multiple", ..., _positive, "a number above 0")},
-        lambda b, a: _multiple(b["to"], a["to"]),
+        {"to": Parameter("the multiple", ..., allowed.positive, "a number above 0")},
+        _coarser_round,
     ),
     "noise": Treatment(
         "adds a secret random number to each value; the same row and key give the same number",
         "숫자에 무작위 잡음을 더한다",
         {
-            "kind": Parameter("its distribution", "normal", *_one_of("normal", "uniform", "laplace")),
-            "scale": Parameter("standard deviation, half width, or scale of Laplace", ..., _positive, "a number above 0"),
+            "kind": Parameter("its distribution", "normal", *allowed.one_of("normal", "uniform", "laplace")),
+            "scale": Parameter("standard deviation, half width, or scale of Laplace", ..., allowed.positive, "a number above 0"),
             "to": Parameter(
-                "round the result to this multiple, which also hides the last binary digits", ..., _positive, "a number above 0"
+                "round the result to this multiple, which also hides the last binary digits", ..., allowed.positive, "a number above 0"
             ),
         },
         lambda b, a: a["kind"] == b["kind"] and b["scale"] >= a["scale"] and _multiple(b["to"], a["to"]),
@@ -255,28 +231,28 @@ TREATMENTS: dict[str, Treatment] = {
         "top and bottom coding: what lies beyond becomes the limit",
         "상한·하한 밖의 값을 한계값으로 바꾼다",
         {
-            "low": Parameter("the lowest value that is shown", None, _maybe(_number), "a number"),
-            "high": Parameter("the highest value that is shown", None, _maybe(_number), "a number"),
+            "low": Parameter("the lowest value that is shown", None, allowed.maybe(allowed.number), "a number"),
+            "high": Parameter("the highest value that is shown", None, allowed.maybe(allowed.number), "a number"),
         },
         lambda b, a: _lower(b["high"], a["high"]) and (a["low"] is None or (b["low"] is not None and b["low"] >= a["low"])),
     ),
     "rare": Treatment(
         "hides levels that too few people have (rows, where no person is known)",
         "드문 값을 숨긴다",
-        {"fewer_than": Parameter("how few", 10, _whole, "a whole number"), "as": AS},
-        lambda b, a: b["fewer_than"] >= a["fewer_than"],
+        {"fewer_than": Parameter("how few", 10, allowed.whole, "a whole number"), "as": AS},
+        lambda b, a: b["fewer_than"] >= a["fewer_than"] and b["as"] == a["as"],
     ),
     "withhold": Treatment(
         "hides codes, as rare or stigmatising diseases by decision of the board",
         "지정한 코드(희귀·낙인 질환 등)를 숨긴다",
-        {"codes": Parameter("codes; each also hides all longer codes that begin with it", ..., _texts, "a list of texts"), "as": AS},
-        lambda b, a: set(b["codes"]) >= set(a["codes"]),
+        {"codes": Parameter("codes; each also hides all longer codes that begin with it", ..., allowed.texts, "a list of texts"), "as": AS},
+        lambda b, a: set(b["codes"]) >= set(a["codes"]) and b["as"] == a["as"],
     ),
     "only": Treatment(
         "shows these values and hides all others",
         "지정한 값만 남기고 나머지는 숨긴다",
-        {"values": Parameter("the values that may be shown", ..., _texts, "a list of texts"), "as": AS},
-        lambda b, a: set(b["values"]) <= set(a["values"]),
+        {"values": Parameter("the values that may be shown", ..., allowed.texts, "a list of texts"), "as": AS},
+        lambda b, a: set(b["values"]) <= set(a["values"]) and b["as"] == a["as"],
     ),
 }
 
@@ -338,7 +314,7 @@ def _together(step: Step) -> list[str]:
             return [f"the levels of '{step['by']}' are {', '.join(LADDERS[step['by']])}"]
         case "generalise" if step["by"] not in LADDERS and not step["by"].lower().endswith(".csv"):
             return [f"there is no hierarchy '{step['by']}'; there are {', '.join(LADDERS)} and CSV files"]
-        case "generalise" if step["by"] not in LADDERS and not _whole(step["level"]):
+        case "generalise" if step["by"] not in LADDERS and not allowed.whole(step["level"]):
             return ["the level of a CSV hierarchy is the number of its column, from 1"]
     return []
 
@@ -353,17 +329,43 @@ def is_day(text: str) -> bool:
 
 
 def at_least_as_tight(b: Steps, a: Steps) -> bool:
-    """Whether treating by `b` shows no more than treating by `a`: `drop` beats all, all beat `keep`; further steps only hide more.
+    """Whether what `b` shows could be made of what `a` shows, for all values: `drop` beats all, all beat `keep`.
 
-    Treatments of different kinds (a shifted date and a year) show different things, so neither is the tighter one.
+    Further steps stand behind those of `a`. Before them they could part what `a` joins: a code that is withheld before all are cut to
+    their category tells itself from the rest of its category. Nor may `b` look at another column that `a` does not look at.
     """
-    if b[0].do == "drop" or a[0].do == "keep":
+    if b[0].do == "drop":
         return True
-    wanted = list(a)
-    for step in b:
-        if wanted and step.do == wanted[0].do and TREATMENTS[step.do].tighter(step, wanted[0]):
-            wanted.pop(0)
-    return not wanted
+    if not {asks_for(step) for step in b} <= {None, *map(asks_for, a)}:
+        return False
+    if a[0].do == "keep":
+        return True
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(b, a, strict=False)))
+    ours, theirs = b[same:], a[same:]
+    if all(step.do in _ORDERLY for step in theirs):  # what lies beyond a limit is in one piece of them, or in none
+        ours, theirs = _without_limits(ours, theirs)
+    hiding = tuple(itertools.takewhile(_hides, ours))
+    if all(_hides(step) and any(_tighter(one, step) for one in hiding) for step in theirs):
+        return True
+    return len(theirs) == 1 and bool(ours) and _tighter(ours[0], theirs[0])
+
+
+_ORDERLY = ("limit", "round", "bucket", "age")  # greater numbers never become smaller ones
+
+
+def _without_limits(b: Steps, a: Steps) -> tuple[Steps, Steps]:
+    limits = tuple(itertools.takewhile(lambda step: step.do == "limit", b))
+    met = bool(a) and any(_tighter(one, a[0]) for one in limits)
+    return b[len(limits) :], a[met:]
+
+
+def _hides(step: Step) -> bool:
+    """Whether a step leaves a value as it is, or shows nothing; so that such steps may stand in any order."""
+    return step.do in ("rare", "withhold", "only") and step["as"] is None
+
+
+def _tighter(b: Step, a: Step) -> bool:
+    return b.do == a.do and TREATMENTS[b.do].tighter(b, a)
 
 
 def told(steps: Steps) -> str:
@@ -377,4 +379,4 @@ def written(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return f"[{', '.join(written(one) for one in value)}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else str(value)
