@@ -8,7 +8,7 @@ import pytest
 
 from pumasi.deid.rulefile import load
 from pumasi.kernel.errors import Invalid
-from pumasi.kernel.study import ColumnDescription, Dataset
+from pumasi.kernel.study import ColumnDescription, Dataset, RuledTableDescription
 from pumasi.node.describe import describe
 from pumasi.node.sources import TableSource
 
@@ -128,10 +128,54 @@ def test_the_faults_of_all_tables_come_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_what_the_rules_of_a_table_do_not_keep_is_not_described(tmp_path: Path) -> None:
-    (tmp_path / "rules.toml").write_text(
-        '[columns]\nsex = "keep"\nseen = { do = "date", to = "year" }\nage = { do = "age", width = 5 }\n"m*" = "drop"\n'
-    )
-    (tmp_path / "p.csv").write_text("no,sex,seen,age,memo,new\n" + "".join(f"{n},f,2024-01-01,40,x,y\n" for n in range(20)))
+RULES = """\
+person = ["no"]
+[shift]
+days = 60
+[columns]
+sex = "keep"
+seen = { do = "date", to = "year" }
+came = "shift"
+age = { do = "age", width = 5 }
+visit = { do = "pseudonym", of = "visit" }
+address = { do = "generalise", by = "kr-address", level = "province" }
+ward = { do = "rare", fewer_than = 3 }
+"m*" = "drop"
+[types]
+number = { do = "round", to = 10 }
+"""
+
+
+def test_a_table_under_rules_is_described_as_they_leave_it(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(RULES)
+    header = "no,sex,seen,came,age,visit,address,ward,weight,memo,new\n"
+    rows = [
+        f"{n},f,{2023 + n % 2}-01-01,2024-03-{n % 20 + 1:02},{40 + n % 10},V1,서울특별시 종로구 {n}번지,{n // 19},{61 + n % 2 * 10},x,y\n"
+        for n in range(20)
+    ]
+    (tmp_path / "p.csv").write_text(header + "".join(rows))
+    rules = load(tmp_path / "rules.toml")
+    described = describe({"p": TableSource(tmp_path / "p.csv", "no", (), rules)}, hospital="H", smallest_cell=3)
+    table = described.tables["p"]
+    assert isinstance(table, RuledTableDescription)
+    assert (table.rules.name, table.rules.sha256) == ("rules", rules.digest)
+    assert {name: (one.kind, one.levels, one.treat) for name, one in table.columns.items()} == {
+        "sex": ("text", ["f"], '"keep"'),
+        "seen": ("number", ["2023", "2024"], '{ do = "date", to = "year" }'),
+        "came": ("date", [], '"shift"'),
+        "age": ("text", ["40-44", "45-49"], '{ do = "age", width = 5 }'),
+        "visit": ("text", [], '{ do = "pseudonym", of = "visit" }'),  # every permit has another, though all have one visit here
+        "address": ("text", ["서울특별시"], '{ do = "generalise", by = "kr-address", level = "province" }'),
+        "ward": ("text", ["0"], '{ do = "rare", fewer_than = 3 }'),
+        "weight": ("number", ["60", "70"], '{ do = "round", to = 10 }'),
+    }
+    assert Dataset.read(described.plain()) == described
+
+
+def test_values_that_a_rule_does_not_understand_are_told_by_their_shape(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text('[columns]\nage = { do = "age", width = 5 }\n')
+    (tmp_path / "p.csv").write_text("no,age\n1,40\n2,Kim-41\n")
     source = TableSource(tmp_path / "p.csv", "no", (), load(tmp_path / "rules.toml"))
-    assert list(describe({"p": source}, hospital="H", smallest_cell=3).tables["p"].columns) == ["sex", "seen"]
+    with pytest.raises(Invalid, match=r"the column 'age' holds values that are no numbers .*written like aaa-99") as caught:
+        describe({"p": source}, hospital="H", smallest_cell=1)
+    assert "Kim" not in str(caught.value)

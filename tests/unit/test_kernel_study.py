@@ -9,7 +9,18 @@ import pytest
 from pumasi.kernel.codes import choices
 from pumasi.kernel.envelope import canonical
 from pumasi.kernel.errors import Invalid
-from pumasi.kernel.study import AgreedColumn, Application, Dataset, agree, level_order, level_text, level_value
+from pumasi.kernel.study import (
+    UNTREATED,
+    AgreedColumn,
+    AgreedTreatedColumn,
+    Application,
+    Dataset,
+    agree,
+    level_order,
+    level_text,
+    level_value,
+    read_agreed,
+)
 
 Column = tuple[str | None, str, list[str]]  # kind, spread, levels
 
@@ -37,9 +48,12 @@ def application(rule: dict[str, Any], *, column: str = "x") -> Application:
 
 
 def agreed(rule: dict[str, Any], *columns: Column) -> AgreedColumn:
+    """A column on which nobody has rules."""
     hospitals = ["haneul", "bada", "gang"]
     datasets = [dataset(hospital, column) for hospital, column in zip(hospitals, columns, strict=False)]
-    return agree(application({"is": "plain", **rule}), datasets)["patients"].columns["x"]
+    column = agree(application({"is": "plain", **rule}), datasets)["patients"].columns["x"]
+    assert isinstance(column, AgreedColumn)
+    return column
 
 
 def reasons(rule: dict[str, Any], *datasets: Dataset) -> list[str]:
@@ -135,6 +149,47 @@ MISFITS: list[tuple[dict[str, Any], list[Column], str]] = [
 def test_what_does_not(rule: dict[str, Any], columns: list[Column], sentence: str) -> None:
     datasets = [dataset(hospital, column) for hospital, column in zip(["haneul", "bada", "gang"], columns, strict=False)]
     assert reasons(rule, *datasets) == [sentence]
+
+
+MONTH = '{ do = "date", to = "month" }'
+
+
+def ruled(hospital: str, column: Column, treat: str) -> Dataset:
+    kind, spread, levels = column
+    columns = {"x": {"kind": kind, "spread": spread, "levels": levels, "treat": treat}}
+    table = {"person": "patient_no", "rules": {"name": "kr-pseudonym", "sha256": "0" * 64}, "columns": columns}
+    return Dataset.read({"hospital": hospital, "smallest_cell": 10, "tables": {"patients": table}})
+
+
+def test_a_column_that_is_asked_for_as_it_is_comes_as_all_hospitals_show_it() -> None:
+    months: Column = ("text", "few", ["2024-01"])
+    column = agree(application({"is": "plain"}), [ruled("haneul", months, MONTH), ruled("bada", months, MONTH)])["patients"].columns["x"]
+    assert column == AgreedTreatedColumn.read({"is": "plain", "treat": MONTH, "kind": "text", "levels": ["2024-01"], "two_valued": False})
+    kept = agree(application({"is": "plain"}), [ruled("haneul", TWO, UNTREATED), dataset("bada", TWO)])["patients"].columns["x"]
+    assert kept == AgreedColumn.read({"is": "plain", "keep": None, "kind": "number", "levels": ["0", "1"], "two_valued": True})
+    for one in (kept, column):
+        assert read_agreed(one.model_dump(by_alias=True)) == one
+
+
+def test_hospitals_that_show_a_column_in_different_forms_are_told() -> None:
+    told = reasons({}, ruled("haneul", ("text", "few", []), MONTH), dataset("bada", ("date", "many", [])))
+    assert told == [
+        f"patients.x: the hospitals show it in different forms (bada: {UNTREATED}; haneul: {MONTH}); "
+        "ask for one that each of them allows, with treat = …"
+    ]
+
+
+def test_a_study_may_ask_for_a_form_of_its_own() -> None:
+    rule = {"is": "plain", "treat": MONTH, "kind": "text", "levels": ["2024-02", "2024-01"]}
+    datasets = [dataset("haneul", ("date", "many", [])), ruled("bada", ("date", "many", []), '"shift"')]
+    column = agree(application(rule), datasets)["patients"].columns["x"]
+    assert column == AgreedTreatedColumn.read({**rule, "two_valued": False})
+
+
+def test_the_year_may_be_asked_of_what_a_hospital_shows_as_a_year() -> None:
+    years: Column = ("number", "many", [])
+    datasets = [ruled("haneul", years, '{ do = "date", to = "year" }'), dataset("bada", ("date", "many", []))]
+    assert agree(application({"is": "plain", "keep": "year"}), datasets)["patients"].columns["x"].kind == "number"
 
 
 def test_missing_tables_and_columns_are_all_named() -> None:

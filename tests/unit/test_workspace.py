@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import unicodedata
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from pumasi.analysis.frame import Frame
 from pumasi.deid.keys import pseudonyms
 from pumasi.deid.rulefile import load
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Tampered
-from pumasi.kernel.permit import Permit
+from pumasi.kernel.permit import Permit, read_permit
 from pumasi.node.sources import TableSource
 from pumasi.node.workspace import cipher, vault
 from pumasi.node.workspace.extract import extract
@@ -222,12 +224,12 @@ def test_everything_that_does_not_fit_is_told_at_once(tmp_path: Path) -> None:
     where = f"서울병원: table 'patients' ({sources['patients'].file}): "
     wrong = "correct the file, or describe the dataset again and apply anew"
     assert caught.value.reasons == [
-        f"{where}there is no column 'height'; correct the header, or the name in node.toml and study.toml",
         f"{where}node.toml identifies people by 'no', the permit by 'id'; they must agree",
+        f"{where}the column 'name' identifies people and never enters a workspace; the permit cannot be met",
+        f"{where}there is no column 'height'; correct the header, or the name in node.toml and study.toml",
         f"{where}the column 'note' holds text values where the permit says number; {wrong}",
         f"{where}the column 'age' holds number values where the permit says boolean; {wrong}",
         f"{where}the column 'weight' holds number values where the permit says date; {wrong}",
-        f"{where}the column 'name' identifies people and never enters a workspace; the permit cannot be met",
         "서울병원: the permit names the table 'visits', which node.toml does not have; add it there",
     ]
     assert list((tmp_path / "workspace").iterdir()) == []
@@ -513,3 +515,146 @@ def test_a_permit_never_shows_more_than_the_rules_of_the_hospital(tmp_path: Path
     with pytest.raises(Invalid, match=told):
         extract(ruled, asked, tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)
     assert not list((tmp_path / "w").glob("*"))
+
+
+# --- treated as rules say
+
+
+def treated(kind: str, treat: str, *levels: str) -> dict[str, Any]:
+    return {"is": "plain", "treat": treat, "kind": kind, "levels": list(levels), "two_valued": False}
+
+
+VISITS = """no,visit,came,left,born,address,icd,weight
+p1,V1,2024-01-01,2024-01-11,1930-02-01,서울 종로구 1,C50.1,61
+p1,V2,2024-02-01,2024-02-02,1930-02-01,서울 종로구 1,B20,62
+p2,V3,2024-03-01,2024-03-08,1990-07-09,부산광역시 해운대구 2,I10,70
+p3,V3,9999-12-31,,2001-01-01,,,
+"""
+RULES = """\
+[columns]
+visit = { do = "pseudonym", of = "visit" }
+came = "shift"
+left = "shift"
+born = { do = "date", to = "year" }
+address = { do = "generalise", by = "kr-address", level = "district" }
+icd = { do = "withhold", codes = ["B20"] }
+weight = "keep"
+"""
+TREATED = {
+    "visit": treated("text", '{ do = "pseudonym", of = "visit" }'),
+    "came": treated("date", '"shift"'),
+    "left": treated("date", '"shift"'),
+    "born": column("number", keep="year"),
+    "address": treated("text", '{ do = "generalise", by = "kr-address", level = "province" }', "서울특별시", "부산광역시"),
+    "icd": treated("text", '[{ do = "withhold", codes = ["B20"] }, { do = "generalise", by = "icd10", level = "category" }]', "C50"),
+    "weight": treated("number", '{ do = "round", to = 10 }'),
+}  # fmt: skip
+
+
+def ruled(folder: Path, rules: str = RULES) -> dict[str, TableSource]:
+    (folder / "visits.csv").write_text(VISITS, encoding="utf-8")
+    (folder / "rules.toml").write_text(rules, encoding="utf-8")
+    return {"visits": TableSource(folder / "visits.csv", "no", (), load(folder / "rules.toml"))}
+
+
+def naming(sources: dict[str, TableSource], columns: dict[str, dict[str, Any]] = TREATED) -> Permit:
+    """A permit that names the rules of these tables."""
+    plain = permit(tables={"visits": {"person": "no", "columns": columns}}).plain()
+    named = {name: {"name": source.rules.name, "sha256": source.rules.digest} for name, source in sources.items() if source.rules}
+    return read_permit(plain | {"version": 2, "rules": named})
+
+
+def rows(folder: Path, sources: dict[str, TableSource], asked: Permit, *, pseudonym_key: bytes = PSEUDONYM_KEY) -> list[tuple[Any, ...]]:
+    extract(sources, asked, folder, key=KEY, pseudonym_key=pseudonym_key)
+    return sorted(raw(folder, "SELECT * FROM w.t0"), key=str)
+
+
+def test_columns_are_treated_as_the_permit_says(tmp_path: Path) -> None:
+    sources = ruled(tmp_path)
+    found = rows(tmp_path / "w", sources, naming(sources))
+    people = dict(zip(pseudonyms(["p1", "p2", "p3"], PSEUDONYM_KEY), ["p1", "p2", "p3"], strict=True))
+    by_person: dict[str, list[tuple[Any, ...]]] = {}
+    for row in found:
+        by_person.setdefault(people[row[0]], []).append(row[1:])
+    visits = {name: {row[0] for row in mine} for name, mine in by_person.items()}
+    assert len(visits["p1"]) == 2 and visits["p2"] == visits["p3"] and all(len(one) == 32 for mine in visits.values() for one in mine)
+    days = {
+        name: sorted((date.fromisoformat(row[1]), date.fromisoformat(row[2])) for row in mine if row[2]) for name, mine in by_person.items()
+    }
+    (one, two), (three,) = days["p1"], days["p2"]
+    assert (one[1] - one[0]).days == 10 and (two[0] - one[0]).days == 31 and (three[1] - three[0]).days == 7
+    assert one[0] != date(2024, 1, 1) and three[0] != date(2024, 3, 1)
+    assert [row[1:] for row in by_person["p3"]] == [("9999-12-31", None, 2001.0, None, None, None)]
+    assert sorted((row[3:] for row in by_person["p1"]), key=str) == [
+        (1930.0, "서울특별시", "C50", 60.0), (1930.0, "서울특별시", None, 60.0),
+    ]  # fmt: skip
+    assert by_person["p2"][0][3:] == (1990.0, "부산광역시", "", 70.0)  # I10 is a level that nobody agreed on
+    assert not {"V1", "V2", "V3"} & {cell for row in found for cell in row}
+
+
+def test_two_permits_of_one_table_share_no_pseudonym_and_no_date(tmp_path: Path) -> None:
+    sources = ruled(tmp_path)
+    one, again = (rows(tmp_path / f"{name}", sources, naming(sources)) for name in "ab")
+    other = rows(tmp_path / "c", sources, naming(sources), pseudonym_key=bytes(32))
+    assert one == again
+    assert not {cell for row in one for cell in row[:4]} & {cell for row in other for cell in row[:4]} - {None, "9999-12-31"}
+
+
+def test_a_permit_falls_with_the_rules_that_it_names(tmp_path: Path) -> None:
+    asked = naming(ruled(tmp_path))
+    changed = ruled(tmp_path, RULES.replace('"keep"', '{ do = "round", to = 5 }'))  # tighter or not: it is not what was signed
+    with pytest.raises(Invalid, match="the permit names the rules 'rules' as they were when the table was described"):
+        extract(changed, asked, tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)
+    without = {"visits": TableSource(tmp_path / "visits.csv", "no", ())}
+    with pytest.raises(Invalid, match=r"node\.toml has others now"):
+        extract(without, asked, tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"born": treated("text", '{ do = "date", to = "month" }')}, r"say \{ do = \"date\", to = \"year\" \} for the column 'born'"),
+        ({"icd": treated("text", '{ do = "generalise", by = "icd10", level = "category" }')}, "withhold"),
+        ({"visit": column("text")}, "pseudonym"),
+        ({"came": column("date")}, "shift"),
+        ({"came": treated("text", '{ do = "date", to = "month" }')}, "shift"),  # the month is another thing than a moved day
+        ({"weight": treated("text", '"pseudonym"')}, "needs 'of'"),
+        ({"weight": treated("text", "} nonsense")}, "is not written as in a rule file"),
+        ({"weight": treated("number", '{do="round",to=10}')}, "not in its one spelling"),
+        ({"icd": treated("number", '[{ do = "withhold", codes = ["B20"] }, { do = "round", to = 5 }]')}, "no numbers"),
+    ],
+)
+def test_no_treatment_shows_more_than_the_rules(tmp_path: Path, columns: dict[str, dict[str, Any]], told: str) -> None:
+    sources = ruled(tmp_path)
+    with pytest.raises(Invalid, match=told):
+        extract(sources, naming(sources, columns), tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)
+    assert not list((tmp_path / "w").glob("*"))
+
+
+def test_a_treated_table_lies_in_no_file_while_it_is_made(tmp_path: Path) -> None:
+    """The treated copy holds original ids: it must lie in memory, under no name."""
+    sources = ruled(tmp_path)
+    (tmp_path / "visits.csv").write_text(VISITS.replace("p1", "MARKER-p1"), encoding="utf-8")
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(FileNotFoundError):  # it comes and goes
+                seen.update(occurs(b"MARKER-p1", tmp_path / "w"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(5):
+        extract(sources, naming(sources), tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)
+    stop.set()
+    watcher.join()
+    assert not seen
+
+
+def test_names_that_differ_by_case_alone_are_told_apart_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "visits.csv").write_text("no,Weight,weight\np1,61,62\n")
+    source = {"visits": TableSource(tmp_path / "visits.csv", "no", ())}
+    asked = permit(tables={"visits": {"person": "no", "columns": {"weight": treated("number", '{ do = "round", to = 10 }')}}})
+    with pytest.raises(Invalid, match="upper and lower case"):
+        extract(source, asked, tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)

@@ -23,6 +23,7 @@ from pumasi.client.home import Home
 from pumasi.client.questions import compiled
 from pumasi.client.results import Released, Result
 from pumasi.client.studyfile import StudyFile
+from pumasi.deid import asked
 from pumasi.kernel import event as ev
 from pumasi.kernel.codes import ENDINGS, FAILURES, AnalysisKind
 from pumasi.kernel.envelope import new_id, parse_canonical, sha256, sign, unb64
@@ -81,8 +82,9 @@ def apply(home: Home, study: StudyFile, *, hospitals: list[str] | None = None, p
             "datasets": {name: catalogue[name][0] for name in chosen},
         }
     )
-    agreed = agree(application, [catalogue[name][1] for name in chosen])
-    reasons: list[str] = []
+    datasets = [catalogue[name][1] for name in chosen]
+    agreed = agree(application, datasets)
+    reasons = asked.refusals(application, datasets)
     for analysis in study.analyses:
         try:
             compiled(analysis, agreed, chosen, study.analyses)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pumasi.analysis import forms
+from pumasi.deid import asked, treatments
 from pumasi.kernel.codes import AnalysisKind, ColumnClass, Keep, Purpose, choices
 from pumasi.kernel.errors import Invalid
-from pumasi.kernel.study import ColumnRule, TableRule, level_text
+from pumasi.kernel.study import ColumnRule, TableRule, TreatedColumnRule, level_text
 
 _TOP = {"title": str, "purpose": str, "smallest_cell": int, "tables": dict, "analysis": list}
 _TABLE = {"person": str, "columns": dict}
-_COLUMN = {"is": str, "keep": str, "levels": list}
+_COLUMN = {"is": str, "keep": str, "treat": None, "levels": list}
 _LINES = ("title", "person", "name", "table")
 _LINE = "one printable line of at most 300 characters, without spaces at its ends"
 _NAME = r"(?:\"[^\"]*\"|'[^']*'|[^\[\]\"'])+"  # of a section, in its header; in quotes it may hold brackets
@@ -106,7 +107,7 @@ class _Reader:
             return None
         return TableRule.model_validate({"person": table["person"], "columns": {column: rule for column, rule in rules.items() if rule}})
 
-    def _column(self, where: tuple[str, ...], rule: Any) -> ColumnRule | None:
+    def _column(self, where: tuple[str, ...], rule: Any) -> ColumnRule | TreatedColumnRule | None:
         if not self._keys(rule, _COLUMN, required={"is"}, section=where):
             return None
         if rule["is"] not in get_args(ColumnClass):
@@ -122,7 +123,22 @@ class _Reader:
                 self._wrong(where, "'levels' lists texts, numbers or true and false, each once and at least one")
                 return None
             levels = texts
+        if "treat" in rule:
+            return self._treated(where, rule, levels)
         return ColumnRule.model_validate({"is": rule["is"], "keep": rule.get("keep"), "levels": levels})
+
+    def _treated(self, where: tuple[str, ...], rule: Any, levels: list[str] | None) -> TreatedColumnRule | None:
+        if "keep" in rule or rule["is"] == "identifier":
+            self._wrong(where, "a column has 'keep' or 'treat' or neither, and one that identifies people has none: it is never used")
+            return None
+        try:
+            steps = asked.parse(rule["treat"], f"'treat' of {where[-1]}")
+        except Invalid as invalid:
+            for reason in invalid.reasons:
+                self._wrong(where, reason)
+            return None
+        fields = {"is": rule["is"], "treat": treatments.told(steps), "kind": asked.kind_after(steps), "levels": levels}
+        return TreatedColumnRule.model_validate(fields)
 
     def _analysis(self, number: int, analysis: Any, tables: Any) -> None:
         where = ("analysis", str(number))

@@ -7,7 +7,7 @@ asks it one question, again and again: `permit.refusals(job, ...)`. Empty means 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from pumasi.kernel.codes import AnalysisKind, LegalBasis, Purpose, ReleaseRule
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.job import Job
 from pumasi.kernel.model import Day, Hash, MemberId, Model, PersonId, PublicKey, RandomId
-from pumasi.kernel.study import AgreedTable, Name
+from pumasi.kernel.study import AgreedTable, Name, RulesNamed
 
 # Permits hold from the first to the last moment of their days in Korea; it has no daylight saving time.
 SEOUL = timedelta(hours=9)
@@ -88,6 +88,18 @@ class Permit(Model):
             f"the permit of {self.hospital} does not cover the column '{column}' of '{table}'"
             for column in sorted(asked - set(self.tables[table].columns))
         ]
+
+
+class PermitV2(Permit):
+    """A permit that names the rule files of its hospital: the columns are treated by them, or by what hides more."""
+
+    version: Literal[2]
+    rules: dict[Name, RulesNamed] = Field(min_length=1)
+
+
+def read_permit(value: Any) -> Permit:
+    """A permit of either version; `Invalid` with every field that does not fit."""
+    return (PermitV2 if isinstance(value, dict) and "version" in value else Permit).read(value)
 
 
 def columns_of(question: dict[str, Any]) -> set[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from pumasi.kernel.codes import AnalysisKind, ColumnClass, ColumnKind, Keep, Purpose
 from pumasi.kernel.errors import Invalid
@@ -17,6 +16,9 @@ from pumasi.kernel.model import Hash, Line, MemberId, Model, PersonId, RandomId
 Name = Line
 # How many different values a number column holds decides whether `describe` counts or averages it.
 Spread = Literal["one-or-two", "few", "many"]
+# A treatment as a rule file of de-identification writes it: `"keep"`, `{ do = "date", to = "month" }`. `deid.asked` reads it.
+Treatment = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+UNTREATED = '"keep"'
 
 
 class ColumnDescription(Model):
@@ -32,12 +34,33 @@ class TableDescription(Model):
     columns: dict[Name, ColumnDescription]
 
 
+class RulesNamed(Model):
+    """A rule file of de-identification: its name, and the digest of all that it and what it extends say."""
+
+    name: Line
+    sha256: Hash
+
+
+class TreatedDescription(ColumnDescription):
+    """A column of a table under rules: kind, spread and levels are those after the treatment."""
+
+    treat: Treatment
+
+
+class RuledTableDescription(Model):
+    """A table that its hospital shows only as a rule file treats it."""
+
+    person: Name
+    rules: RulesNamed
+    columns: dict[Name, TreatedDescription]
+
+
 class Dataset(Model):
     """What one hospital tells the others about its data. It lives in the catalogue, not in the log."""
 
     hospital: MemberId
     smallest_cell: int = Field(ge=1)
-    tables: dict[Name, TableDescription]
+    tables: dict[Name, RuledTableDescription | TableDescription]
 
 
 class ColumnRule(Model):
@@ -48,9 +71,18 @@ class ColumnRule(Model):
     levels: list[Line] | None = None
 
 
+class TreatedColumnRule(Model):
+    """What a study asks of a column that it wants treated: how, and what kind of value that leaves."""
+
+    is_: ColumnClass = Field(alias="is")
+    treat: Treatment
+    kind: ColumnKind
+    levels: list[Line] | None = None
+
+
 class TableRule(Model):
     person: Name
-    columns: dict[Name, ColumnRule]
+    columns: dict[Name, TreatedColumnRule | ColumnRule]
 
 
 class Application(Model):
@@ -80,9 +112,27 @@ class AgreedColumn(Model):
     two_valued: bool
 
 
+class AgreedTreatedColumn(Model):
+    """A column of a permit that is treated as the study asks, or as the rules of all its hospitals say."""
+
+    is_: Literal["quasi", "sensitive", "plain"] = Field(alias="is")
+    treat: Treatment
+    kind: ColumnKind
+    levels: list[Line]
+    two_valued: bool
+
+
+Agreed = AgreedTreatedColumn | AgreedColumn
+
+
+def read_agreed(value: Any) -> Agreed:
+    """An agreed column of either kind; `Invalid` with every field that does not fit."""
+    return (AgreedTreatedColumn if isinstance(value, dict) and "treat" in value else AgreedColumn).read(value)
+
+
 class AgreedTable(Model):
     person: Name
-    columns: dict[Name, AgreedColumn]
+    columns: dict[Name, Agreed]
 
 
 def agree(application: Application, datasets: list[Dataset]) -> dict[str, AgreedTable]:
@@ -127,18 +177,29 @@ def _agree_table(table: str, rule: TableRule, datasets: list[Dataset], reasons: 
     return AgreedTable(person=rule.person, columns=columns)
 
 
-def _agree_column(where: str, wanted: ColumnRule, found: list[tuple[str, ColumnDescription]], reasons: list[str]) -> AgreedColumn | None:
-    kinds: set[ColumnKind | None] = {description.kind for _, description in found if description.kind is not None}
+def _agree_column(
+    where: str, wanted: TreatedColumnRule | ColumnRule, found: list[tuple[str, ColumnDescription]], reasons: list[str]
+) -> Agreed | None:
+    """A column as the study asks for it, else as all its hospitals show it. Whether each allows that form is asked elsewhere."""
+    if isinstance(wanted, TreatedColumnRule):
+        return _agreed(wanted, wanted.treat, wanted.kind, _agree_levels(where, wanted, wanted.kind, [], reasons), two=False)
     if wanted.keep == "year":
-        other: set[ColumnKind | None] = {kind for kind in kinds if kind != "date"}
+        dated: list[ColumnKind | None] = ["date", None]
+        other = {hospital for hospital, one in found if _treatment(one) == UNTREATED and one.kind not in dated}
         if other:
             reasons.append(
-                f'{where}: keep = "year" needs dates (like 1960-05-01) at every hospital; {_who(found, other)} holds something else'
+                f'{where}: keep = "year" needs dates (like 1960-05-01) at every hospital; {", ".join(sorted(other))} holds something else'
             )
             return None
         return AgreedColumn.model_validate({"is": wanted.is_, "keep": "year", "kind": "number", "levels": [], "two_valued": False})
+    treatments = {_treatment(description) for _, description in found} or {UNTREATED}
+    if len(treatments) > 1:
+        told = "; ".join(sorted(f"{_who(found, _treatment, treat)}: {treat}" for treat in treatments))
+        reasons.append(f"{where}: the hospitals show it in different forms ({told}); ask for one that each of them allows, with treat = …")
+        return None
+    kinds: set[ColumnKind | None] = {description.kind for _, description in found if description.kind is not None}
     if len(kinds) > 1:
-        told = "; ".join(sorted(f"{_who(found, {kind})} holds {kind} values" for kind in kinds))
+        told = "; ".join(sorted(f"{_who(found, _kind, kind)} holds {kind} values" for kind in kinds))
         reasons.append(f"{where}: the hospitals hold different kinds of value ({told}); correct the files so that they agree")
         return None
     kind: ColumnKind = kinds.pop() if kinds else "text"  # type: ignore[assignment]  # None was taken out above
@@ -148,10 +209,25 @@ def _agree_column(where: str, wanted: ColumnRule, found: list[tuple[str, ColumnD
     two = kind == "number" and 1 <= len(levels) <= 2 and all(description.spread == "one-or-two" for _, description in found)
     if kind == "number" and any(description.spread == "many" for _, description in found) and wanted.levels is None:
         levels = []  # a measurement: the few values that one small hospital could name are no categories
-    return AgreedColumn.model_validate({"is": wanted.is_, "keep": None, "kind": kind, "levels": levels, "two_valued": two})
+    return _agreed(wanted, treatments.pop(), kind, levels, two=two)
 
 
-def _agree_levels(where: str, wanted: ColumnRule, kind: ColumnKind, named: list[str], reasons: list[str]) -> list[str] | None:
+def _agreed(wanted: TreatedColumnRule | ColumnRule, treat: str, kind: ColumnKind, levels: list[str] | None, *, two: bool) -> Agreed | None:
+    if levels is None:
+        return None
+    fields = {"is": wanted.is_, "kind": kind, "levels": levels, "two_valued": two}
+    if treat == UNTREATED:
+        return AgreedColumn.model_validate(fields | {"keep": None})
+    return AgreedTreatedColumn.model_validate(fields | {"treat": treat})
+
+
+def _treatment(description: ColumnDescription) -> str:
+    return description.treat if isinstance(description, TreatedDescription) else UNTREATED
+
+
+def _agree_levels(
+    where: str, wanted: TreatedColumnRule | ColumnRule, kind: ColumnKind, named: list[str], reasons: list[str]
+) -> list[str] | None:
     """The levels the study gives, in its order, else the sorted union of those described; numbers written in one way, so 1.0 is "1"."""
     if kind == "boolean":
         return ["False", "True"]
@@ -171,8 +247,12 @@ def _agree_levels(where: str, wanted: ColumnRule, kind: ColumnKind, named: list[
     return list(levels)
 
 
-def _who(found: list[tuple[str, ColumnDescription]], kinds: AbstractSet[ColumnKind | None]) -> str:
-    return ", ".join(sorted({hospital for hospital, description in found if description.kind in kinds}))
+def _kind(description: ColumnDescription) -> ColumnKind | None:
+    return description.kind
+
+
+def _who(found: list[tuple[str, ColumnDescription]], what: Callable[[ColumnDescription], str | None], value: str | None) -> str:
+    return ", ".join(sorted({hospital for hospital, description in found if what(description) == value}))
 
 
 def _number(text: str) -> float | None:

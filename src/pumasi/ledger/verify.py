@@ -185,6 +185,10 @@ def optional(shape: Shape) -> Shape:
     return lambda value: value is None or shape(value)
 
 
+def either(one: Shape, other: Shape) -> Shape:
+    return lambda value: one(value) or other(value)
+
+
 def many(shape: Shape, *, least: int = 0) -> Shape:
     return lambda value: isinstance(value, list) and len(value) >= least and all(map(shape, value))
 
@@ -205,7 +209,7 @@ TEXT: Shape = text("(?s:.*)")
 
 CONSORTIUM = "consortium"
 MEMBER, PERSON = name(r"[^@|/\\\x00-\x1f]{1,64}"), name(r"[a-z0-9-]{1,32}@[^@|/\\\x00-\x1f]{1,64}")
-LINE = line(r"(?s:.{1,300})")
+LINE, TREATMENT = line(r"(?s:.{1,300})"), text(r"(?s:.{1,20000})")
 ORIGIN = text(r"[A-Za-z0-9._:/-]{1,200}")
 VKEY = text(r"[A-Za-z0-9._~:/@%-]{1,200}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}")  # of a witness outside the membership
 ID, HASH, KEY = text(r"[0-9a-f]{32}"), text(r"[0-9a-f]{64}"), text(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
@@ -283,22 +287,33 @@ EVENTS: dict[str, Fields] = {
     "LogKeyRotated": {"log_key": KEY, "consent": SIGNATURE, "proof": SIGNATURE},
 }  # fmt: skip
 
+COLUMN: Fields = {"is": COLUMN_CLASS, "levels": optional(many(LINE))}
+# Treated as a rule file of de-identification could say; earlier versions know the year of a date alone, and the value as it is.
+TREATED: Fields = {"treat": TREATMENT, "kind": one_of("number", "text", "date", "boolean")}
 APPLICATION: Fields = {
     "title": LINE, "purpose": PURPOSE, "smallest_cell": ONE_UP, "applicant": PERSON, "case": ID,
     "tables": mapping(LINE, record({
-        "person": LINE, "columns": mapping(LINE, record({"is": COLUMN_CLASS, "keep": KEEP, "levels": optional(many(LINE))})),
+        "person": LINE, "columns": mapping(LINE, either(record(COLUMN | {"keep": KEEP}), record(COLUMN | TREATED))),
     })),
     "kinds": many(ANALYSIS), "hospitals": many(MEMBER, least=1), "datasets": mapping(MEMBER, HASH),
 }  # fmt: skip
 AGREED_COLUMN: Fields = {
-    "is": one_of("quasi", "sensitive", "plain"), "keep": KEEP, "kind": one_of("number", "text", "date", "boolean"),
+    "is": one_of("quasi", "sensitive", "plain"), "kind": one_of("number", "text", "date", "boolean"),
     "levels": many(LINE), "two_valued": FLAG,
 }  # fmt: skip
 PERMIT: Fields = {
     "case": ID, "hospital": MEMBER, "applicant": PERSON, "applicant_key": KEY, "purpose": PURPOSE, "legal_basis": LEGAL_BASIS,
-    "application": HASH, "tables": mapping(LINE, record({"person": LINE, "columns": mapping(LINE, record(AGREED_COLUMN))})),
+    "application": HASH,
+    "tables": mapping(LINE, record({
+        "person": LINE,
+        "columns": mapping(LINE, either(record(AGREED_COLUMN | {"keep": KEEP}), record(AGREED_COLUMN | {"treat": TREATMENT}))),
+    })),
     "kinds": many(ANALYSIS), "smallest_cell": ONE_UP, "hospitals": many(MEMBER), "hospitals_at_least": ONE_UP,
     "release": RELEASE_RULE, "valid_from": DAY, "valid_until": DAY,
+}  # fmt: skip
+# The second version names the rule files that its hospital's tables are treated by.
+PERMIT_V2: Fields = PERMIT | {
+    "version": lambda value: value == 2, "rules": mapping(LINE, record({"name": LINE, "sha256": HASH}), least=1),
 }  # fmt: skip
 MANIFEST: Fields = {
     "case": ID, "hospital": MEMBER, "permit": HASH, "tables": mapping(LINE, many(LINE)),
@@ -969,7 +984,7 @@ class History:
             (event["smallest_cell"] >= max([self.submitted["smallest_cell"], *decided]), "the permit lowers the smallest cell"),
             (event["valid_from"] <= event["valid_until"], "the permit ends before it begins"),
         )
-        permit = self.open_signed(event["permit"], "permit", PERMIT, self.members[hospital].key)
+        permit = self.open_signed(event["permit"], "permit", PERMIT, self.members[hospital].key, PERMIT_V2)
         if permit:
             need(*self.about_permit(hospital, permit, event))
         side.state, side.issued, side.permit = "in force", event, permit
@@ -989,6 +1004,7 @@ class History:
             (set(permit["hospitals"]) <= set(self.submitted["hospitals"]), "the permit names hospitals that were not asked"),
             (not asked or set(permit["kinds"]) <= set(asked["kinds"]), "the permit allows analyses that were not asked for"),
             (not asked or _is_covered(permit["tables"], asked["tables"]), "the permit opens columns that were not asked for"),
+            (permit.get("rules", {}).keys() <= permit["tables"].keys(), "the permit names rules for a table that it does not open"),
             *((permit[term] == event[term], f"permit and event differ in {term}") for term in terms),
         )
 
@@ -1173,13 +1189,15 @@ class History:
         """The document behind a commitment; an empty one if it was erased and that is accepted."""
         return {} if self.is_erased(commitment, kind) else self._shaped(self._opened(commitment, kind), fields, kind)
 
-    def open_signed(self, commitment: str, kind: str, fields: Fields, key: str) -> dict[str, Any]:
+    def open_signed(self, commitment: str, kind: str, fields: Fields, key: str, later: Fields | None = None) -> dict[str, Any]:
+        """The signed document; `later` are the fields of its second version."""
         if self.is_erased(commitment, kind):
             return {}
         value = self._opened(commitment, kind)
         check_signed(value, kind)
         need((value["key"] == key, f"the {kind} is not signed with the key that the log knows"))
-        return self._shaped(value["body"], fields, kind)
+        is_second = later is not None and isinstance(value["body"], dict) and "version" in value["body"]
+        return self._shaped(value["body"], later if is_second and later else fields, kind)
 
     def is_erased(self, commitment: str, kind: str) -> bool:
         there = commitment in self.documents
@@ -1214,16 +1232,22 @@ def _is_before_the_end_of(day: str, instant: str) -> bool:
 
 
 def _is_covered(permitted: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """Whether each table and column of a permit was asked for, in the same class and transformed alike."""
+    """Whether each table and column of a permit was asked for, in the same class and in a form that shows no more."""
     return all(
         name in asked
         and table["person"] == asked[name]["person"]
         and all(
-            column in asked[name]["columns"] and all(rule[term] == asked[name]["columns"][column][term] for term in ("is", "keep"))
+            column in asked[name]["columns"] and _is_alike(rule, asked[name]["columns"][column])
             for column, rule in table["columns"].items()
         )
         for name, table in permitted.items()
     )
+
+
+def _is_alike(rule: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """A column that was asked for as it is may come treated, as the hospitals' rules say; one whose form was asked for comes so."""
+    form = "treat" if "treat" in asked else "keep"
+    return bool(rule["is"] == asked["is"] and rule.get(form) == asked[form])
 
 
 def _columns_of(question: dict[str, Any]) -> list[str]:
@@ -1449,6 +1473,8 @@ def _of_hospital(side: Side) -> Iterable[str]:
         f" board said '{side.irb}', {side.steward} authorised, then the hospital's own key signed the permit"
         f" ({side.issued['valid_from']} to {side.issued['valid_until']}, smallest cell {side.issued['smallest_cell']})."
     )
+    for table, rules in side.permit.get("rules", {}).items():
+        yield f"shows the table '{table}' as the rules '{rules['name']}' treat it, or less of it (SHA-256 {rules['sha256'][:16]}…)."
     for digest, reviewers in side.released.items():
         how = (
             f"after {' and '.join(reviewers)} had approved it"

@@ -1,32 +1,47 @@
-"""What a hospital's rule file lets leave a source: node.toml may name one for each table, and a permit may only hide more.
+"""A hospital's own rule files stand before every permit: node.toml names one for a table, and a permit may only hide more.
 
-A permit knows two treatments, the value itself and the year of a date. A column may be asked for in that form only if it shows no more
-than the rules do; columns that the rules drop, move, coarsen or do not know are neither described nor extracted.
+The table is described as its rules leave it. A permit names the rules, and how each column is treated: as they say, or more tightly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from pumasi.deid import treatments
+from pumasi.deid import asked, treatments
 from pumasi.deid.rulefile import Rules
-from pumasi.deid.treatments import Step, Steps
-
-_ASKED: dict[str | None, Steps] = {"year": (Step("date", {"to": "year", "at": None, "top": 90, "format": None}),), None: (Step("keep"),)}
-
-
-def shown(rules: Rules | None, table: str, columns: Iterable[str]) -> list[str]:
-    """The columns that may be described: those that may be asked for in some form."""
-    return [column for column in columns if any(refusal(rules, table, column, keep) is None for keep in _ASKED)]
+from pumasi.deid.treatments import Steps
+from pumasi.kernel.codes import ColumnKind
+from pumasi.kernel.study import Agreed, RulesNamed
 
 
-def refusal(rules: Rules | None, table: str, column: str, keep: str | None) -> str | None:
-    """Why a column may not be extracted in this form, or None."""
+def named(rules: Rules) -> RulesNamed:
+    """The rules as a description and a permit name them."""
+    return RulesNamed(name=rules.name, sha256=rules.digest)
+
+
+def shown(rules: Rules, table: str, kinds: Mapping[str, ColumnKind | None]) -> dict[str, Steps]:
+    """The columns that the rules show at all, and how; `kinds` are what the columns hold. One that they do not know is not shown."""
+    found = {column: rules.rule_of(table, column, kind) for column, kind in kinds.items()}
+    return {column: rule.steps for column, rule in found.items() if rule is not None and rule.steps[0].do != "drop"}
+
+
+def refusal(rules: Rules | None, table: str, column: str, kind: ColumnKind | None, agreed: Agreed) -> str | None:
+    """Why a column of this kind may not be extracted in the form of a permit, or None."""
     if rules is None:
         return None
-    rule = rules.rule_of(table, column)
+    rule, steps = rules.rule_of(table, column, kind), asked.of_column(agreed)
     if rule is None:
         return f"the rules '{rules.name}' of this table know nothing of the column '{column}'"
-    if treatments.at_least_as_tight(_ASKED.get(keep, _ASKED[None]), rule.steps):
+    if treatments.at_least_as_tight(steps, rule.steps):
         return None
     return f"the rules '{rules.name}' of this table say {treatments.told(rule.steps)} for the column '{column}'; the permit would show more"
+
+
+def changed(rules: Rules | None, permitted: RulesNamed | None) -> str | None:
+    """Why a permit that names rules no longer fits those of the table, or None. Rules that came later are asked column by column."""
+    if permitted is None or (rules is not None and named(rules) == permitted):
+        return None
+    return (
+        f"the permit names the rules '{permitted.name}' as they were when the table was described, and node.toml has others now; "
+        "describe the dataset again, and let the study be applied for anew"
+    )

@@ -6,13 +6,25 @@ A person is one id of the person column, so somebody with many rows counts once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 import duckdb
 
+from pumasi.deid import asked, keys, treatments
+from pumasi.deid.rulefile import Rules
 from pumasi.kernel.errors import Invalid, PumasiError
-from pumasi.kernel.study import ColumnDescription, Dataset, Spread, TableDescription, level_order, level_text
+from pumasi.kernel.study import (
+    ColumnDescription,
+    Dataset,
+    RuledTableDescription,
+    Spread,
+    TableDescription,
+    TreatedDescription,
+    level_order,
+    level_text,
+)
 from pumasi.node import columnrules
-from pumasi.node.sources import SourceTable, TableSource, files, open_source, values
+from pumasi.node.sources import SourceTable, TableSource, files, open_source, treated, values
 
 FEW = 50  # different values that still make a number column a list of categories
 _SURELY_MANY = 1_000  # by DuckDB's estimate, which errs by far less than the factor between this and FEW
@@ -26,13 +38,20 @@ class _Found:
     shared: list[str]  # the values that enough people have
 
 
-def describe(tables: dict[str, TableSource], *, hospital: str, smallest_cell: int) -> Dataset:
-    """The description of all tables that node.toml names; `Invalid` with what is wrong in any of them."""
-    described: dict[str, TableDescription] = {}
+def describe(tables: dict[str, TableSource], *, hospital: str, smallest_cell: int, today: date | None = None) -> Dataset:
+    """The description of all tables that node.toml names; `Invalid` with what is wrong in any of them.
+
+    `today` (by default the machine's) is the day at which rules mean an age `at = "today"`.
+    """
+    described: dict[str, RuledTableDescription | TableDescription] = {}
     faults: list[str] = []
     for name, source in tables.items():
         try:
-            described[name] = _describe_table(name, source, hospital=hospital, smallest_cell=smallest_cell)
+            with open_source(source, name, hospital=hospital) as table:
+                if source.rules is None:
+                    described[name] = _describe_table(table, source, smallest_cell=smallest_cell)
+                else:
+                    described[name] = _describe_ruled(table, source, source.rules, smallest_cell=smallest_cell, today=today or date.today())
         except Invalid as error:
             faults.extend(error.reasons)
     if faults:
@@ -40,24 +59,45 @@ def describe(tables: dict[str, TableSource], *, hospital: str, smallest_cell: in
     return Dataset(hospital=hospital, smallest_cell=smallest_cell, tables=described)
 
 
-def _describe_table(name: str, source: TableSource, *, hospital: str, smallest_cell: int) -> TableDescription:
-    with open_source(source, name, hospital=hospital) as table:
-        open_columns = [column for column in table.kinds if column != source.person and column not in source.identifiers]
-        columns = columnrules.shown(source.rules, name, open_columns)
-        faults = table.faults(person=source.person, columns=columns)
-        if faults:
-            raise Invalid(*faults)
-        try:
-            with files.connect() as connection:
-                found = _count(connection, table, columns, person=source.person, smallest_cell=smallest_cell)
-        except duckdb.Error as error:  # its message may quote a value
-            kind = type(error).__name__
-            raise PumasiError(
-                f"{table.where}: its values could not be counted ({kind}); give the node more memory, or a smaller table"
-            ) from None
-    return TableDescription(
-        person=source.person, columns={column: _describe_column(table, column, found.get(column)) for column in columns}
-    )
+def _describe_table(table: SourceTable, source: TableSource, *, smallest_cell: int) -> TableDescription:
+    found = _describe_columns(table, _open_columns(table, source), source.person, smallest_cell)
+    return TableDescription(person=source.person, columns=found)
+
+
+def _describe_ruled(table: SourceTable, source: TableSource, rules: Rules, *, smallest_cell: int, today: date) -> RuledTableDescription:
+    """A table as its rules leave it. What depends on a key has another value in each permit, so none is named."""
+    shown = columnrules.shown(rules, table.name, {column: table.kinds[column] for column in _open_columns(table, source)})
+    with treated(table, shown, person=source.person, rules=rules, key=keys.forgotten(), today=today) as left:
+        found = _describe_columns(left, list(shown), source.person, smallest_cell)
+    columns = {
+        name: TreatedDescription(
+            kind=one.kind,
+            spread=one.spread,
+            levels=[] if asked.is_secret(shown[name]) else one.levels,
+            treat=treatments.told(shown[name]),
+        )
+        for name, one in found.items()
+    }
+    return RuledTableDescription(person=source.person, rules=columnrules.named(rules), columns=columns)
+
+
+def _open_columns(table: SourceTable, source: TableSource) -> list[str]:
+    return [column for column in table.kinds if column != source.person and column not in source.identifiers]
+
+
+def _describe_columns(table: SourceTable, columns: list[str], person: str, smallest_cell: int) -> dict[str, ColumnDescription]:
+    faults = table.faults(person=person, columns=columns)
+    if faults:
+        raise Invalid(*faults)
+    try:
+        with files.connect() as connection:
+            found = _count(connection, table, columns, person=person, smallest_cell=smallest_cell)
+    except duckdb.Error as error:  # its message may quote a value
+        kind = type(error).__name__
+        raise PumasiError(
+            f"{table.where}: its values could not be counted ({kind}); give the node more memory, or a smaller table"
+        ) from None
+    return {column: _describe_column(table, column, found.get(column)) for column in columns}
 
 
 def _describe_column(table: SourceTable, column: str, found: _Found | None) -> ColumnDescription:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from pumasi.deid import asked
 from pumasi.kernel import rules
 from pumasi.kernel.envelope import Keys, canonical, open_signed, parse_canonical, sign
 from pumasi.kernel.errors import Tampered, refuse_if
-from pumasi.kernel.permit import Permit, seoul_day
-from pumasi.kernel.study import Application, Dataset, agree
+from pumasi.kernel.permit import Permit, read_permit, seoul_day
+from pumasi.kernel.study import Application, Dataset, RuledTableDescription, agree
 from pumasi.kernel.world import World
 from pumasi.node.settings import NodeSettings
 from pumasi.store.document import Document
@@ -26,6 +27,7 @@ def write(
         None if sorted(application.hospitals) == sorted(case.event.hospitals) else "the application names other hospitals than its event",
         None if application.smallest_cell == case.event.smallest_cell else "the application names another smallest cell than its event",
         None if application.datasets.keys() == set(application.hospitals) else "the application does not pin one dataset of each hospital",
+        *asked.refusals(application, datasets),
     )
     until = (now + timedelta(days=settings.permit_days)).replace(microsecond=0)
     fields = {
@@ -45,7 +47,9 @@ def write(
         "valid_from": seoul_day(now),
         "valid_until": seoul_day(until),
     }
-    return Permit.read(fields)
+    own = next((dataset.tables for dataset in datasets if dataset.hospital == me), {})
+    ruled = {name: table.rules.plain() for name in application.tables if isinstance(table := own.get(name), RuledTableDescription)}
+    return read_permit(fields | ({"version": 2, "rules": ruled} if ruled else {}))
 
 
 def signer(world: World, permit: Permit, key: str) -> str:
@@ -65,4 +69,4 @@ def opened(document: Document, *, key: str) -> Permit:
     signed = open_signed("permit", canonical(document.body))
     if signed.key != key:
         raise Tampered("this permit is not signed with the hospital's own key")
-    return Permit.read(signed.body)
+    return read_permit(signed.body)

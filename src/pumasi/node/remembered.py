@@ -10,7 +10,7 @@ import rfc8785
 
 from pumasi.kernel.envelope import parse_canonical
 from pumasi.kernel.job import Job
-from pumasi.kernel.study import AgreedColumn
+from pumasi.kernel.study import Agreed, read_agreed
 from pumasi.kernel.world import Case
 from pumasi.store.site import Site
 
@@ -21,7 +21,7 @@ class Earlier:
 
     case: str
     question: dict[str, Any]
-    columns: dict[str, AgreedColumn]  # those it read, as they were agreed then
+    columns: dict[str, Agreed]  # those it read, as they were agreed then
     person: str
     people: int  # in the table when it was asked
     hospitals: list[str]
@@ -70,6 +70,6 @@ def _plain(one: Earlier) -> dict[str, Any]:
 
 
 def _read(value: Any, case: str, *, failed: bool) -> Earlier:
-    columns = {name: AgreedColumn.read(column) for name, column in value["columns"].items()}
+    columns = {name: read_agreed(column) for name, column in value["columns"].items()}
     answered = value["answered"] and not failed
     return Earlier(case, value["question"], columns, value["person"], value["people"], value["hospitals"], answered)

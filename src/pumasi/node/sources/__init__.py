@@ -4,5 +4,6 @@ A sentence about a bad file names hospital, table, file, line or column, and wha
 """
 
 from pumasi.node.sources.table import SourceTable, TableSource, open_source, open_table
+from pumasi.node.sources.treated import treated
 
-__all__ = ["SourceTable", "TableSource", "open_source", "open_table"]
+__all__ = ["SourceTable", "TableSource", "open_source", "open_table", "treated"]

@@ -69,11 +69,22 @@ class _Count:
 class SourceTable:
     """An open table; close it after use. `relation` yields one text column per name (see `sql`), NULL where a value is missing."""
 
-    def __init__(self, reader: _Reader, name: str, *, where: str, levels: Mapping[str, Collection[str]]) -> None:
+    def __init__(
+        self,
+        reader: _Reader,
+        name: str,
+        *,
+        where: str,
+        levels: Mapping[str, Collection[str]],
+        kinds: Mapping[str, ColumnKind] | None = None,
+    ) -> None:
+        """`kinds` are those that are known beforehand, whatever the values look like."""
         self.name, self.where, self._reader = name, where, reader
         self._missing = [(values.MISSING - set(levels.get(column, ()))) | {""} for column in reader.columns]
         self._counts = self._count()
-        self.kinds: dict[str, ColumnKind | None] = {column: self._counts[column].kind for column in reader.columns}
+        self.kinds: dict[str, ColumnKind | None] = {
+            column: (kinds or {}).get(column, found.kind) if found.present else None for column, found in self._counts.items()
+        }
 
     @property
     def relation(self) -> str:

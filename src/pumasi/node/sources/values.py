@@ -15,7 +15,7 @@ MISSING = frozenset(
 )
 BLANKS = " \t\n\v\f\r\u00a0\u3000"  # stripped from both ends of a cell; the last is the ideographic space of Korean input methods
 
-_DAY = r"[12]\d{3}-\d\d-\d\d|[12]\d{3}/\d\d/\d\d|(18[5-9]\d|19\d\d|20\d\d)\d{4}"
+_DAY = r"[1-9]\d{3}-\d\d-\d\d|[1-9]\d{3}/\d\d/\d\d|(18[5-9]\d|19\d\d|20\d\d)\d{4}"
 
 _INFINITE = "'inf', '+inf', '-inf', 'infinity', '+infinity', '-infinity'"
 

@@ -1,6 +1,6 @@
 """From a hospital's tables to a permit's workspace: the columns it names, treated as it says, under one encrypted file. Nothing else.
 
-1. open and check every table against the permit, all faults at once   2. write under a temporary name, people as pseudonyms
+1. open every table, treat it, check it against the permit, all faults at once   2. write under a temporary name, people as pseudonyms
 3. flush, rename, flush the folder: only a whole workspace ever has its name
 Rows are sorted by pseudonym, so that their order says nothing about the order in the source. `vault` reads what is written here.
 """
@@ -8,27 +8,31 @@ Rows are sorted by pseudonym, so that their order says nothing about the order i
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from os import fsync
 from pathlib import Path
 
 import duckdb
 
+from pumasi.deid import asked, treatments
 from pumasi.deid.dates import year_of
-from pumasi.deid.keys import pseudonyms
+from pumasi.deid.keys import Key, pseudonyms
 from pumasi.kernel.errors import Invalid, PumasiError
-from pumasi.kernel.permit import Permit
-from pumasi.kernel.study import AgreedColumn, AgreedTable
+from pumasi.kernel.permit import Permit, PermitV2
+from pumasi.kernel.study import Agreed, AgreedColumn, AgreedTable, AgreedTreatedColumn
 from pumasi.node import columnrules
-from pumasi.node.sources import SourceTable, TableSource, files, open_source, values
+from pumasi.node.sources import SourceTable, TableSource, files, open_source, treated, values
 from pumasi.node.workspace import cipher
 from pumasi.store.custody import sync_folder
 
+TREATMENTS = b"pumasi/treatments/v1"
 OUTSIDE = ""  # stands in the workspace for a text that nobody agreed on; no level is empty
 _BATCH = 50_000
 
@@ -55,7 +59,8 @@ def extract(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _sweep(folder)  # what an earlier call left that was killed
     with ExitStack() as opened:
-        sources = _open(tables, permit, opened)
+        # A key of its own for treatments, so that no pseudonym made there is one that is made here.
+        sources = _open(tables, permit, opened, Key(hmac.digest(pseudonym_key, TREATMENTS, "sha256"), "permit"))
         new = folder / f".new-{secrets.token_hex(8)}"
         try:
             _write(sources, permit, new, key=key, pseudonym_key=pseudonym_key, memory_mb=memory_mb)
@@ -80,7 +85,7 @@ def _sweep(folder: Path) -> None:
             stale.unlink()
 
 
-def _open(tables: Mapping[str, TableSource], permit: Permit, opened: ExitStack) -> dict[str, SourceTable]:
+def _open(tables: Mapping[str, TableSource], permit: Permit, opened: ExitStack, key: Key) -> dict[str, SourceTable]:
     sources: dict[str, SourceTable] = {}
     faults: list[str] = []
     for name, agreed in permit.tables.items():
@@ -89,27 +94,57 @@ def _open(tables: Mapping[str, TableSource], permit: Permit, opened: ExitStack) 
             continue
         try:
             levels = {column: one.levels for column, one in agreed.columns.items()}
-            table = open_source(tables[name], name, hospital=permit.hospital, levels=levels)
+            source = tables[name]
+            table = opened.enter_context(open_source(source, name, hospital=permit.hospital, levels=levels))
+            found = _faults(table, source, permit)
+            if any(isinstance(one, AgreedTreatedColumn) for one in agreed.columns.values()):
+                found += table.absent(agreed.columns)
+                if not found:
+                    table = opened.enter_context(_treated(table, source, permit, key, levels))
+                    found = _misfits(table, agreed, source.person)
+            else:
+                found += _misfits(table, agreed, source.person)
+            sources[name] = table
+            faults.extend(found)
         except Invalid as error:
             faults.extend(error.reasons)
-            continue
-        sources[name] = opened.enter_context(table)
-        faults.extend(_faults(name, table, tables[name], agreed))
     if faults:
         raise Invalid(*faults)
     return sources
 
 
-def _faults(name: str, table: SourceTable, source: TableSource, agreed: AgreedTable) -> list[str]:
-    faults = table.faults(person=source.person, columns=agreed.columns)
+def _treated(table: SourceTable, source: TableSource, permit: Permit, key: Key, levels: Mapping[str, Collection[str]]) -> SourceTable:
+    """Ages are those on the permit's first day, so that an extract that is begun again holds the same. What is kept to the year is
+    read from dates as they were."""
+    agreed = permit.tables[table.name].columns
+    kept = treatments.parse("keep", "keep")
+    wanted = {column: asked.of_column(one) if isinstance(one, AgreedTreatedColumn) else kept for column, one in agreed.items()}
+    day = date.fromisoformat(permit.valid_from)
+    return treated(table, wanted, person=source.person, rules=source.rules, key=key, today=day, levels=levels)
+
+
+def _faults(table: SourceTable, source: TableSource, permit: Permit) -> list[str]:
+    """What does not fit between the permit and the table as its hospital holds it."""
+    name, agreed = table.name, permit.tables[table.name]
+    faults = []
     if agreed.person != source.person:
         faults.append(f"{table.where}: node.toml identifies people by '{source.person}', the permit by '{agreed.person}'; they must agree")
+    changed = columnrules.changed(source.rules, permit.rules.get(name) if isinstance(permit, PermitV2) else None)
+    if changed is not None:
+        faults.append(f"{table.where}: {changed}")
     for column, one in agreed.columns.items():
         if column == source.person or column in source.identifiers:
             faults.append(f"{table.where}: the column '{column}' identifies people and never enters a workspace; the permit cannot be met")
-        refused = columnrules.refusal(source.rules, name, column, one.keep)
+        refused = columnrules.refusal(source.rules, name, column, table.kinds.get(column), one)
         if refused is not None:
             faults.append(f"{table.where}: {refused}")
+    return faults
+
+
+def _misfits(table: SourceTable, agreed: AgreedTable, person: str) -> list[str]:
+    """What the columns hold that the permit does not say, once they are treated."""
+    faults = table.faults(person=person, columns=agreed.columns)
+    for column, one in agreed.columns.items():
         wanted, found = _source_kind(one), table.kinds.get(column)
         if found is not None and found != wanted:
             faults.append(
@@ -119,8 +154,8 @@ def _faults(name: str, table: SourceTable, source: TableSource, agreed: AgreedTa
     return faults
 
 
-def _source_kind(agreed: AgreedColumn) -> str:
-    return "date" if agreed.keep == "year" else agreed.kind
+def _source_kind(agreed: Agreed) -> str:
+    return "date" if isinstance(agreed, AgreedColumn) and agreed.keep == "year" else agreed.kind
 
 
 def _write(
@@ -147,7 +182,7 @@ def _write_table(connection: duckdb.DuckDBPyConnection, place: int, table: Sourc
     picked, joins = ["people.treated AS person"], [f"JOIN people ON people.value = source.{person}"]
     for number, (column, one) in enumerate(agreed.columns.items()):
         cell = f"source.{table.sql(column)}"
-        if one.keep == "year":
+        if isinstance(one, AgreedColumn) and one.keep == "year":
             _treat(connection, f"years{number}", table, values.day(table.sql(column)), year_of)
             joins.append(f"LEFT JOIN years{number} ON years{number}.value = {values.day(cell)}")
             picked.append(f"CAST(years{number}.treated AS DOUBLE) AS c{number}")
@@ -164,7 +199,7 @@ def _write_table(connection: duckdb.DuckDBPyConnection, place: int, table: Sourc
     connection.execute("DROP TABLE people")
 
 
-def _value(agreed: AgreedColumn, cell: str) -> str:
+def _value(agreed: Agreed, cell: str) -> str:
     match agreed.kind:
         case "number":
             return f"{values.number(cell)} + 0.0"

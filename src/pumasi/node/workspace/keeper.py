@@ -7,14 +7,16 @@ restarted without the hub cannot open its workspaces, and says so.
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 from pumasi.analysis.frame import Frame
+from pumasi.analysis.refusal import Refusal
 from pumasi.kernel.certificate import LIMITS, UNPROVABLE, CertificateV2, Manifest
 from pumasi.kernel.envelope import parse_canonical, sign
 from pumasi.kernel.errors import Invalid, Refused, refuse_if
 from pumasi.kernel.permit import Permit
 from pumasi.kernel.seal import unseal_from
-from pumasi.kernel.study import AgreedColumn, AgreedTable
+from pumasi.kernel.study import Agreed, AgreedTable
 from pumasi.kernel.world import Case, PermitCase
 from pumasi.node import permits, remembered
 from pumasi.node.app import Node
@@ -31,9 +33,10 @@ LOST = (
     "what the machine that was backed up still holds is not covered"
 )
 
-NO_COMPARISON = (
+NO_COMPARISON = Refusal(
+    "remembered-source",
     "a hospital's table no longer holds what an earlier project of the same organisation asked about, so the two cannot be compared; "
-    "ask the hospital"
+    "ask the hospital",
 )
 
 
@@ -86,12 +89,14 @@ class Keeper:
         wanted = {name: agreed[name] for name in sorted(columns)}
         return vault.frame_parts(self._node.workspace(case), self._key(case, event.permit), table=table, columns=wanted)
 
-    def source_frames(self, case: str, permit: Permit, table: str, wanted: list[dict[str, AgreedColumn]]) -> list[Frame]:
+    def source_frames(self, case: str, permit: Permit, table: str, wanted: list[dict[str, Agreed]]) -> list[Frame]:
         """The table as the source holds it now, once for each set of columns; people have the same codes in all of them.
 
+        Columns are treated as they were agreed, whatever rules have come since; dates that a key moves are moved anew, alike in all.
         `Refused` where the source no longer holds such columns. Nothing is kept: each lies for a moment under a key that is never stored.
         """
-        pseudonyms, frames = secrets.token_bytes(32), []
+        pseudonyms, frames = secrets.token_bytes(32), list[Frame]()
+        sources = {table: replace(self._node.sources[table], rules=None)} if table in self._node.sources else {}
         folder = self._node.workspace(case).with_name(f"{case}.compared")
         for place, columns in enumerate(wanted):
             if columns in wanted[:place]:  # asked for in the same way: it is the same table
@@ -100,9 +105,8 @@ class Keeper:
             key = secrets.token_bytes(32)
             agreed = AgreedTable(person=permit.tables[table].person, columns=columns)
             try:
-                extract(
-                    self._node.sources, permit.model_copy(update={"tables": {table: agreed}}), folder, key=key, pseudonym_key=pseudonyms
-                )
+                alone = permit.model_copy(update={"tables": {table: agreed}, "rules": {}})
+                extract(sources, alone, folder, key=key, pseudonym_key=pseudonyms)
                 frames.append(vault.frame_parts(folder, key, table=table, columns=columns))
             except Invalid:
                 raise Refused(NO_COMPARISON) from None

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from pumasi.analysis.frame import MISSING, OUTSIDE, Column, Frame
 from pumasi.kernel.errors import Invalid, NotFound, Tampered
-from pumasi.kernel.study import AgreedColumn
+from pumasi.kernel.study import Agreed
 from pumasi.node.workspace import cipher
 from pumasi.store.custody import Custodian, sync_folder, workspace_key
 
 ATTEMPTS = 8
 
 
-def frame_parts(folder: Path, key: bytes, *, table: str, columns: Mapping[str, AgreedColumn]) -> Frame:
+def frame_parts(folder: Path, key: bytes, *, table: str, columns: Mapping[str, Agreed]) -> Frame:
     """These columns of a table. `Invalid` for a column the workspace does not hold, `Tampered` for a wrong key or changed bytes."""
     with cipher.reading(folder / cipher.FILE, key) as connection:
         place, held = _contents(connection, table)
@@ -50,11 +50,11 @@ def _contents(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int, l
     raise Invalid(f"the workspace holds no table '{table}'; the permit names the tables that it does")
 
 
-def _is_number(agreed: AgreedColumn) -> bool:
+def _is_number(agreed: Agreed) -> bool:
     return agreed.kind == "number"
 
 
-def _read(agreed: AgreedColumn, cell: str) -> str:
+def _read(agreed: Agreed, cell: str) -> str:
     """Numbers with NaN for missing; levels as their index; a column without levels tells only whether there is a value."""
     if _is_number(agreed):
         return f"coalesce({cell}, 'nan'::DOUBLE)"
@@ -63,7 +63,7 @@ def _read(agreed: AgreedColumn, cell: str) -> str:
     return f"CAST(CASE WHEN {cell} IS NULL THEN {MISSING} ELSE {index} END AS INTEGER)"
 
 
-def _column(name: str, agreed: AgreedColumn, found: Any) -> Column:
+def _column(name: str, agreed: Agreed, found: Any) -> Column:
     if not _is_number(agreed):
         codes = np.asarray(found, dtype=np.int32) if agreed.levels else None
         return Column(name=name, numbers=None, codes=codes, levels=tuple(agreed.levels))

@@ -6,13 +6,20 @@ function shaped(body, fields, kind) {
   return body;
 }
 
-/** Whether each table and column of a permit was asked for, in the same class and transformed alike. */
+/** A column that was asked for as it is may come treated, as the hospitals' rules say; one whose form was asked for comes so. */
+function isAlike(rule, asked) {
+  if (rule.is !== asked.is) return false;
+  if (has(asked, "treat")) return has(rule, "treat") && rule.treat === asked.treat;
+  if (asked.keep !== null) return has(rule, "keep") && rule.keep === asked.keep;
+  return !has(rule, "keep") || rule.keep === null;
+}
+
+/** Whether each table and column of a permit was asked for, in the same class and in a form that shows no more. */
 function isCovered(permitted, asked) {
-  const sameRule = (rule, wanted) => rule.is === wanted.is && rule.keep === wanted.keep;
   return Object.entries(permitted).every(([name, table]) => {
     if (!has(asked, name) || table.person !== asked[name].person) return false;
     const { columns } = asked[name];
-    return Object.entries(table.columns).every(([column, rule]) => has(columns, column) && sameRule(rule, columns[column]));
+    return Object.entries(table.columns).every(([column, rule]) => has(columns, column) && isAlike(rule, columns[column]));
   });
 }
 

@@ -438,7 +438,7 @@ class CaseHistory {
       [event.smallest_cell >= Math.max(this.submitted.smallest_cell, ...decided), say`the permit lowers the smallest cell`],
       [event.valid_from <= event.valid_until, say`the permit ends before it begins`],
     );
-    const permit = await this.openSigned(event.permit, "permit", PERMIT, this.members.get(hospital).key);
+    const permit = await this.openSigned(event.permit, "permit", PERMIT, this.members.get(hospital).key, PERMIT_V2);
     if (permit !== null) need(...this.aboutPermit(hospital, permit, event));
     Object.assign(side, { state: "in force", issued: event, permit });
   }
@@ -459,6 +459,7 @@ class CaseHistory {
       [isSubset(permit.hospitals, this.submitted.hospitals), say`the permit names hospitals that were not asked`],
       [asked === null || isSubset(permit.kinds, asked.kinds), say`the permit allows analyses that were not asked for`],
       [asked === null || isCovered(permit.tables, asked.tables), say`the permit opens columns that were not asked for`],
+      [isSubset(Object.keys(permit.rules ?? {}), Object.keys(permit.tables)), say`the permit names rules for a table that it does not open`],
       ...terms.map((term) => [permit[term] === event[term], say`permit and event differ in ${term}`]),
     ];
   }
@@ -668,12 +669,14 @@ class CaseHistory {
     return this.isErased(commitment, kind) ? null : shaped(await this.opened(commitment, kind), fields, kind);
   }
 
-  async openSigned(commitment, kind, fields, key) {
+  /** The signed document; `later` are the fields of its second version. */
+  async openSigned(commitment, kind, fields, key, later = null) {
     if (this.isErased(commitment, kind)) return null;
     const value = await this.opened(commitment, kind);
     await checkSigned(value, kind);
     need([value.key === key, say`the ${word(kind)} is not signed with the key that the log knows`]);
-    return shaped(value.body, fields, kind);
+    const isSecond = later !== null && isObject(value.body) && has(value.body, "version");
+    return shaped(value.body, isSecond ? later : fields, kind);
   }
 
   isErased(commitment, kind) {

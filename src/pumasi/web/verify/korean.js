@@ -78,6 +78,8 @@ const KOREAN = {
   "no permit was issued ({0}).": "허가가 발급되지 않았습니다({0}).",
   "the data review board approved ({0} of {1} votes, committed before any was opened), the ethics board said '{2}', {3} authorised, then the hospital's own key signed the permit ({4} to {5}, smallest cell {6}).":
     "데이터심의위원회가 승인했고({1}표 중 찬성 {0}표, 모두 공개 전에 약속된 표), 기관생명윤리위원회가 ‘{2}’(으)로 정했으며, {3}이(가) 결재한 뒤, 병원 자신의 키로 허가에 서명했습니다({4}부터 {5}까지, 최소 셀 크기 {6}).",
+  "shows the table '{0}' as the rules '{1}' treat it, or less of it (SHA-256 {2}…).":
+    "표 ‘{0}’을(를) 규칙 ‘{1}’이(가) 처리한 대로, 또는 그보다 적게 보입니다(SHA-256 {2}…).",
   "released the output {0} automatically, as its permit allows when all checks are clear.":
     "점검 소견이 모두 깨끗할 때 허가가 허용하는 대로 결과 {0}을(를) 자동으로 반출했습니다.",
   "released the output {0} after {1} had approved it.": "{1}이(가) 승인한 뒤 결과 {0}을(를) 반출했습니다.",
@@ -298,6 +300,7 @@ const KOREAN = {
   "the permit names hospitals that were not asked": "허가에 신청하지 않은 병원이 있습니다",
   "the permit allows analyses that were not asked for": "허가가 신청하지 않은 분석을 허용합니다",
   "the permit opens columns that were not asked for": "허가가 신청하지 않은 열을 엽니다",
+  "the permit names rules for a table that it does not open": "허가가 열지 않는 표의 규칙을 적습니다",
   "permit and event differ in {0}": "허가와 사건의 {0} 값이 다릅니다",
   "the workspace holds columns that the permit does not name": "작업공간에 허가에 없는 열이 있습니다",
   "the document is about another case, hospital or permit": "다른 과제, 병원 또는 허가에 관한 문서입니다",

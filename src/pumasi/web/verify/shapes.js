@@ -56,6 +56,10 @@ function optional(shape) {
   return (value) => value === null || shape(value);
 }
 
+function either(one, other) {
+  return (value) => one(value) || other(value);
+}
+
 function many(shape, least = 0) {
   return (value) => Array.isArray(value) && value.length >= least && value.every((item) => shape(item));
 }
@@ -77,7 +81,7 @@ const TEXT = text("[^]*");
 const CONSORTIUM = "consortium";
 const MEMBER = properName(String.raw`[^@\|\/\\\x00-\x1f]{1,64}`);
 const PERSON = properName(String.raw`[a-z0-9\-]{1,32}@[^@\|\/\\\x00-\x1f]{1,64}`);
-const LINE = line("[^]{1,300}");
+const LINE = line("[^]{1,300}"), TREATMENT = text("[^]{1,20000}");
 const ORIGIN = text(String.raw`[A-Za-z0-9._:\/\-]{1,200}`);
 const VKEY = text(String.raw`[A-Za-z0-9._~:\/@%\-]{1,200}\+[0-9a-f]{8}\+[A-Za-z0-9+\/]{44}`); // of a witness outside the membership
 const SIGNATURE = text("[A-Za-z0-9+/]{85}[AQgw]==");
@@ -155,22 +159,34 @@ const EVENTS = {
   LogKeyRotated: { log_key: KEY, consent: SIGNATURE, proof: SIGNATURE },
 };
 
+const COLUMN = { is: COLUMN_CLASS, levels: optional(many(LINE)) };
+// Treated as a rule file of de-identification could say; earlier versions know the year of a date alone, and the value as it is.
+const TREATED = { treat: TREATMENT, kind: oneOf("number", "text", "date", "boolean") };
 const APPLICATION = {
   title: LINE, purpose: PURPOSE, smallest_cell: ONE_UP, applicant: PERSON, case: ID,
   tables: mapping(LINE, record({
-    person: LINE, columns: mapping(LINE, record({ is: COLUMN_CLASS, keep: KEEP, levels: optional(many(LINE)) })),
+    person: LINE, columns: mapping(LINE, either(record({ ...COLUMN, keep: KEEP }), record({ ...COLUMN, ...TREATED }))),
   })),
   kinds: many(ANALYSIS), hospitals: many(MEMBER, 1), datasets: mapping(MEMBER, HASH),
 };
 const AGREED_COLUMN = {
-  is: oneOf("quasi", "sensitive", "plain"), keep: KEEP, kind: oneOf("number", "text", "date", "boolean"),
+  is: oneOf("quasi", "sensitive", "plain"), kind: oneOf("number", "text", "date", "boolean"),
   levels: many(LINE), two_valued: FLAG,
 };
 const PERMIT = {
   case: ID, hospital: MEMBER, applicant: PERSON, applicant_key: KEY, purpose: PURPOSE, legal_basis: LEGAL_BASIS,
-  application: HASH, tables: mapping(LINE, record({ person: LINE, columns: mapping(LINE, record(AGREED_COLUMN)) })),
+  application: HASH,
+  tables: mapping(LINE, record({
+    person: LINE,
+    columns: mapping(LINE, either(record({ ...AGREED_COLUMN, keep: KEEP }), record({ ...AGREED_COLUMN, treat: TREATMENT }))),
+  })),
   kinds: many(ANALYSIS), smallest_cell: ONE_UP, hospitals: many(MEMBER), hospitals_at_least: ONE_UP,
   release: RELEASE_RULE, valid_from: DAY, valid_until: DAY,
+};
+// The second version names the rule files that its hospital's tables are treated by.
+const PERMIT_V2 = {
+  ...PERMIT,
+  version: (value) => value === 2, rules: mapping(LINE, record({ name: LINE, sha256: HASH }), 1),
 };
 const MANIFEST = {
   case: ID, hospital: MEMBER, permit: HASH, tables: mapping(LINE, many(LINE)),

@@ -194,7 +194,7 @@ function cosignatures(names) {
   return names.length === 1 ? say`1 cosignature on the head: ${list}` : say`${names.length} cosignatures on the head: ${list}`;
 }
 
-function* ofHospital({ board, state, irb, steward, issued, released, shareDestroyed, until }) {
+function* ofHospital({ board, state, irb, steward, issued, permit, released, shareDestroyed, until }) {
   if (issued === null) {
     yield say`no permit was issued (${word(state)}).`;
     return;
@@ -202,6 +202,9 @@ function* ofHospital({ board, state, irb, steward, issued, released, shareDestro
   yield say`the data review board approved (${board.approvals} of ${board.committed.size} votes, committed before any was opened),
     the ethics board said '${word(irb)}', ${steward} authorised, then the hospital's own key signed the permit
     (${issued.valid_from} to ${issued.valid_until}, smallest cell ${issued.smallest_cell}).`;
+  for (const [table, rules] of Object.entries(permit?.rules ?? {})) {
+    yield say`shows the table '${table}' as the rules '${rules.name}' treat it, or less of it (SHA-256 ${rules.sha256.slice(0, 16)}…).`;
+  }
   for (const [digest, reviewers] of released) {
     const output = `${digest.slice(0, 16)}…`;
     const people = reviewers.length > 0 ? reviewers.reduce((all, person) => say`${all} and ${person}`) : null;
