@@ -110,7 +110,7 @@ def shown(connection: Any, steps: Steps, values: Sequence[str]) -> list[str | No
 
 
 @pytest.mark.parametrize("kind", sorted(STEPS))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(data=st.data())
 def test_what_is_tighter_is_made_of_what_it_tightens(kind: str, connection: Any, data: st.DataObject) -> None:
     a, b, values = data.draw(pairs(kind))
