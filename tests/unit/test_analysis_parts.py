@@ -71,6 +71,56 @@ def test_the_solver_solves_and_finds_what_depends_on_what() -> None:
     assert linear.factor((columns.T @ columns).tolist()).dependent == [[1], [0, 3, 5]]
 
 
+def step_by_step(matrix: list[list[float]], right: list[float]) -> list[float]:
+    """The steps of `linear.solve` in Python's own arithmetic, one rounding after the other."""
+    size = len(right)
+    scale = [math.sqrt(matrix[i][i]) for i in range(size)]
+    left = [[matrix[i][j] / (scale[i] * scale[j]) for j in range(size)] for i in range(size)]
+    right, waiting, steps = [value / by for value, by in zip(right, scale, strict=True)], list(range(size)), []
+    for _ in range(size):
+        pivot = max(waiting, key=lambda i: left[i][i])
+        root = math.sqrt(left[pivot][pivot])
+        column = [left[i][pivot] / root if i in waiting else 0.0 for i in range(size)]
+        column[pivot] = root
+        half = right[pivot] / root
+        right = [value - by * half for value, by in zip(right, column, strict=True)]
+        left = [[left[i][j] - column[i] * column[j] for j in range(size)] for i in range(size)]
+        waiting.remove(pivot)
+        steps.append([pivot, column, half])
+    solved = [0.0] * size
+    for step in reversed(range(size)):
+        pivot, column, half = steps[step]
+        solved[pivot] = half / column[pivot]
+        for earlier in steps[:step]:
+            earlier[2] -= earlier[1][pivot] * solved[pivot]
+    return [value / by for value, by in zip(solved, scale, strict=True)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 31])
+def test_many_systems_are_solved_to_the_same_bits_on_every_machine(size: int) -> None:
+    """Python's floats round every operation as IEEE 754 says; numpy's elements must not differ from them in one bit."""
+    draw = np.random.default_rng(size)
+    columns = draw.normal(size=(20, size + 5, size)) * 10.0 ** draw.integers(-4, 4, (20, 1, size))
+    matrices, rights = columns.transpose(0, 2, 1) @ columns, draw.normal(size=(20, size))
+    solved, dependent = linear.solve(matrices, rights)
+    assert not dependent.any()
+    assert solved.tolist() == [step_by_step(matrix.tolist(), right.tolist()) for matrix, right in zip(matrices, rights, strict=True)]
+    slow = [linear.factor(matrix.tolist()).solve(right.tolist()) for matrix, right in zip(matrices, rights, strict=True)]
+    assert solved == pytest.approx(np.array(slow), rel=1e-6)
+
+
+def test_systems_of_several_sizes_keep_their_places_and_open_directions_have_no_solution() -> None:
+    same = np.ones((2, 2))
+    found = linear.solutions([np.eye(3) * 4, same, np.eye(2), np.zeros((3, 3))], [[4.0, 8.0, 12.0], [1.0, 1.0], [5.0, 7.0], [1.0] * 3])
+    assert found == [[1.0, 2.0, 3.0], None, [5.0, 7.0], None]
+
+
+def test_numbers_that_no_information_can_have_end_the_step() -> None:
+    assert linear.solutions([np.array([[1.0, 2.0**60], [2.0**60, 1.0]])], [[1.0, 1.0]]) == [None]
+    with pytest.raises(ArithmeticError):  # the node says then that a share is wrong
+        linear.solutions([np.array([[1.0, 1e200], [1e200, 1.0]])], [[1.0, 1.0]])
+
+
 def test_unit_deviances_and_saturated_likelihoods() -> None:
     counts = np.array([0.0, 1, 5, 99, 100, 1e6, 1e12])
     np.testing.assert_allclose(

@@ -3,7 +3,7 @@
 Stratified by hospital, or by hospital and a column: log-likelihood, score and information are sums over strata, and so are the sums behind
 the test of proportional hazards and the concordance, which travel along, so that no round is spent on them.
 The penalty that predicts best has the largest cross-validated partial likelihood (Verweij and van Houwelingen, Stat. Med. 12, 1993): what
-the fit without a fold makes of everybody, less what it makes of those it was fitted to. `advance` uses no numpy: see linear.py.
+the fit without a fold makes of everybody, less what it makes of those it was fitted to. For `advance` see linear.py.
 """
 
 from __future__ import annotations
@@ -138,31 +138,27 @@ def _stratum_sums(
 
 def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     """Every fit's next point; the result where no step matters any more."""
-    reader, fits, size = Reader(total), [], len(state["scales"])
+    reader, size = Reader(total), len(state["scales"])
     names = [column["name"] for column in question["design"]["columns"]]
-    for fit in state["fits"]:
-        if fit["status"] != "running":
-            fits.append(fit)
-            continue
+    running = [fit for fit in state["fits"] if fit["status"] == "running"]
+    read, sums = [], []
+    for fit in running:
         found = _read_grid(reader, fit, question, state) if "grid" in question else _read(reader, fit, size)
         penalty = covariates.penalty(fit["ridge"], state["scales"], question)
-        first = "null" not in fit
-        if first and found["ran_away"]:  # at zero nothing can run away
+        if "null" not in fit and found["ran_away"]:  # at zero nothing can run away
             return refusal.end(newton.NO_CONVERGENCE)
-        if first:
+        if "null" not in fit:
             dependent = factor(newton.penalised(found["information"], penalty)).dependent
             if dependent:
                 return refusal.end(newton.collinear(names, dependent))
-        moved = newton.move(
-            fit | {"null": found["objective"]} if first else fit,
-            **{key: found[key] for key in ("ran_away", "objective", "score", "information")},
-            penalty=penalty,
-            dispersion=1.0,
-            enough=_enough(fit, question),
-        )
-        fits.append(_arrived(moved, found, fit, penalty) if moved["status"] == "converged" else moved)
+        read.append(found)
+        told = {key: found[key] for key in ("ran_away", "objective", "score")} | {"information": np.array(found["information"])}
+        sums.append(newton.Sums(**told, penalty=penalty, dispersion=1.0, enough=_enough(fit, question)))
     reader.end()
-    return _settled({**state, "fits": fits}, question)
+    begun = [fit if "null" in fit else fit | {"null": found["objective"]} for fit, found in zip(running, read, strict=True)]
+    steps = zip(newton.move(begun, sums), read, running, sums, strict=True)
+    moved = iter(_arrived(fit, found, before, at.penalty) if fit["status"] == "converged" else fit for fit, found, before, at in steps)
+    return _settled({**state, "fits": [next(moved) if fit["status"] == "running" else fit for fit in state["fits"]]}, question)
 
 
 def _enough(fit: dict[str, Any], question: dict[str, Any]) -> float:

@@ -3,7 +3,7 @@
 Columns are centred and scaled, so that the step is well conditioned and every sum fits the fixed point; a gaussian outcome is standardised
 and other sums are taken in units of an average row for the same reason. Models of one question: the one asked for; the smaller one it is
 compared with; that of the intercept alone, where weights or an offset make it unknown; one per penalty, in all and for each fold.
-`advance_*` use no numpy: see linear.py.
+`advance_*` compute the same bits everywhere: see linear.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from pumasi.analysis import covariates, design, newton, refusal
 from pumasi.analysis import family as families
 from pumasi.analysis.glm_result import dispersion_of, result
-from pumasi.analysis.linear import factor
+from pumasi.analysis.linear import factor, solutions
 from pumasi.analysis.matrix import complete_cases
 from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.sums import Reader
@@ -114,18 +114,19 @@ def advance_start(total: Sequence[float], question: dict[str, Any], state: dict[
     for left in _left_out(question):
         if reader.flag():
             return refusal.end(newton.NO_CONVERGENCE)
-        starts[left] = (reader.many(len(names)), newton.square(reader, len(names)))
+        starts[left] = (reader.many(len(names)), newton.symmetric(reader, len(names)))
     reader.end()
-    fits = []
-    for plan in _plans(question, state):
-        right, information = starts[plan["left"]]
-        places = plan["columns"]
-        part = [[information[i][j] for j in places] for i in places]
-        solver = factor(newton.penalised(part, _penalty(plan, question, state)))
-        if solver.dependent:
-            return refusal.end(newton.collinear([names[i] for i in places], solver.dependent))
-        fits.append(plan | newton.begin(solver.solve([right[i] for i in places]), last=_known(plan, question, state)))
-    expected = newton.triangle([row[: len(state["scales"])] for row in starts[ALL][1][: len(state["scales"])]])
+    plans, fits = _plans(question, state), []
+    systems = [
+        newton.ridged(starts[plan["left"]][1][np.ix_(plan["columns"], plan["columns"])], _penalty(plan, question, state)) for plan in plans
+    ]
+    points = solutions(systems, [[starts[plan["left"]][0][place] for place in plan["columns"]] for plan in plans])
+    for plan, system, point in zip(plans, systems, points, strict=True):
+        if point is None:
+            return refusal.end(newton.collinear([names[place] for place in plan["columns"]], factor(system.tolist()).dependent))
+        fits.append(plan | newton.begin(point, last=_known(plan, question, state)))
+    size = len(state["scales"])
+    expected = starts[ALL][1][np.triu_indices(size)].tolist()
     return {**state, "step": "fit", "fits": fits} | ({"expected": expected} if question["family"] == "gamma" else {})
 
 
@@ -196,22 +197,18 @@ def _evaluated(block: _Block, fit: dict[str, Any], family: families.Family) -> N
 
 def advance_fit(total: Sequence[float], question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     """Every fit's next point; the result, or one more round for what only the last point tells, where no step matters any more."""
-    reader, fits = Reader(total), []
-    for fit in state["fits"]:
-        if fit["status"] != "running":
-            fits.append(fit)
-            continue
+    reader, read = Reader(total), []
+    running = _running(state)
+    for fit in running:
         ran_away, size = reader.flag(), len(fit["columns"])
-        deviance, squares, held_out = reader.many(3)
-        score = reader.many(size)
-        information = newton.square(reader, size)
-        if question["family"] == "gaussian" and fit["role"] == "model" and not ran_away and deviance < 1e-20 * state["rows"]:
+        told = dict(zip(("deviance", "squares", "held_out"), reader.many(3), strict=True))
+        score, information = reader.many(size), newton.symmetric(reader, size)
+        if question["family"] == "gaussian" and fit["role"] == "model" and not ran_away and told["deviance"] < 1e-20 * state["rows"]:
             return refusal.end(EXACT.about(question["design"]["outcome"]))
-        spent = squares / max(1, state["rows"] - size) if question["family"] in families.DISPERSED else 1 / state["unit"]
-        moved = newton.move(
-            fit,
+        spent = told["squares"] / max(1, state["rows"] - size) if question["family"] in families.DISPERSED else 1 / state["unit"]
+        sums = newton.Sums(
             ran_away=ran_away,
-            objective=deviance,
+            objective=told["deviance"],
             score=score,
             information=information,
             penalty=_penalty(fit, question, state),
@@ -219,14 +216,19 @@ def advance_fit(total: Sequence[float], question: dict[str, Any], state: dict[st
             least_squares=question["family"] == "gaussian",
             enough=newton.CONVERGED if fit["left"] == ALL else ENOUGH_TO_COMPARE,
         )
-        if moved["status"] == "converged":
-            moved |= {"deviance": deviance, "squares": squares, "held_out": held_out}
-            moved = {key: value for key, value in moved.items() if key not in ("last", "slow", "decrement", "first")}
-            if fit["left"] != ALL:
-                moved |= {"information": [], "point": []}
-        fits.append(moved)
+        read.append((told, sums))
     reader.end()
+    moved = iter(zip(newton.move(running, [sums for _, sums in read]), [told for told, _ in read], strict=True))
+    fits = [_arrived(*next(moved)) if fit["status"] == "running" else fit for fit in state["fits"]]
     return _settled({**state, "fits": fits}, question)
+
+
+def _arrived(fit: dict[str, Any], told: dict[str, float]) -> dict[str, Any]:
+    """A fit that goes on, or a converged one with what the result needs; of one without a fold only how it predicts that fold."""
+    if fit["status"] != "converged":
+        return fit
+    fit = {key: value for key, value in fit.items() if key not in ("last", "slow", "decrement", "first")}
+    return fit | told | ({"information": [], "point": []} if fit["left"] != ALL else {})
 
 
 def _settled(state: dict[str, Any], question: dict[str, Any]) -> dict[str, Any]:

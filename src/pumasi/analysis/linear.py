@@ -1,7 +1,8 @@
-"""Small symmetric systems in plain Python: a Cholesky factorisation with pivoting that says which columns depend on which.
+"""Small symmetric systems: a Cholesky factorisation with pivoting that says which columns depend on which, and many systems at once.
 
-Products are added by `math.fsum`, which is exactly rounded. So the same information matrix gives the same step, bit for bit, at every
-hospital, whatever linear algebra library its machine has; that is what lets the nodes recompute each other's states.
+The same information matrix must give the same step, bit for bit, at every hospital, whatever linear algebra library its machine has; that
+is what lets the nodes recompute each other's states. `factor` adds products by `math.fsum`, which is exactly rounded; `solve` has numpy
+work element by element, in an order that is written here.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from dataclasses import dataclass
 from operator import mul
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 # A column whose variance is explained by the others up to this share counts as dependent. One over it is the loss of digits:
 # 1e-10 leaves six certain digits of a coefficient, and less would not be worth printing.
@@ -76,6 +81,53 @@ def factor(matrix: Sequence[Sequence[float]]) -> Factor:
         order.append(pivot)
     dependent += [_dependence(triangle, order=order, column=column) for column in left]
     return Factor(order=order, rows=[triangle[column] for column in order], scale=scale, dependent=dependent)
+
+
+def solutions(matrices: Sequence[NDArray[np.float64]], rights: Sequence[Sequence[float]]) -> list[list[float] | None]:
+    """x with A x = right for each of these systems, those of one size at once; None where A has dependent columns."""
+    found: dict[int, list[float] | None] = {}
+    for size in {len(right) for right in rights}:
+        places = [place for place, right in enumerate(rights) if len(right) == size]
+        solved, dependent = solve(np.array([matrices[place] for place in places]), np.array([rights[place] for place in places]))
+        found |= {place: None if dependent[at] else solved[at].tolist() for at, place in enumerate(places)}
+    return [found[place] for place in range(len(rights))]
+
+
+@np.errstate(over="raise", divide="raise", invalid="raise")
+def solve(matrices: NDArray[np.float64], rights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """x with A x = right for each of many systems of one size (systems x size x size), and which A has dependent columns; there x means
+    nothing. The same pivots as `factor` takes, but for rounding. `FloatingPointError` for numbers that no information can have.
+
+    One addition, multiplication, division or root per element and step, each rounded as IEEE 754 says on every machine: no sum whose
+    order numpy chooses, no product of matrices, nothing that BLAS or a fused multiply-add could round in another way.
+    """
+    systems, size = rights.shape
+    each, diagonal = np.arange(systems), np.arange(size)
+    scale = np.sqrt(np.maximum(matrices[:, diagonal, diagonal], 0.0))
+    dependent = np.any(scale == 0.0, axis=1)
+    scale = np.where(scale == 0.0, 1.0, scale)
+    left, right = matrices / (scale[:, :, np.newaxis] * scale[:, np.newaxis, :]), rights / scale
+    waiting = np.ones((systems, size), dtype=bool)
+    columns, halves, pivots = np.zeros((size, systems, size)), np.zeros((size, systems)), np.zeros((size, systems), dtype=np.intp)
+    for step in range(size):  # eliminate the column of the largest remaining variance
+        remaining = np.where(waiting, left[:, diagonal, diagonal], -1.0)
+        pivot = np.argmax(remaining, axis=1)
+        variance = remaining[each, pivot]
+        dependent |= variance < DEPENDENT
+        root = np.sqrt(np.where(variance < DEPENDENT, 1.0, variance))
+        column = np.where(waiting & ~dependent[:, np.newaxis], left[each, :, pivot] / root[:, np.newaxis], 0.0)
+        column[each, pivot] = root
+        halves[step] = right[each, pivot] / root
+        right = right - column * halves[step][:, np.newaxis]
+        left -= column[:, :, np.newaxis] * column[:, np.newaxis, :]
+        waiting[each, pivot] = False
+        columns[step], pivots[step] = column, pivot
+    solved = np.zeros((systems, size))
+    for step in reversed(range(size)):
+        found = halves[step] / columns[step, each, pivots[step]]
+        solved[each, pivots[step]] = found
+        halves[:step] -= columns[:step, each, pivots[step]] * found
+    return solved / scale, dependent
 
 
 def _dependence(triangle: dict[int, list[float]], *, order: list[int], column: int) -> list[int]:

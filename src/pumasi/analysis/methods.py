@@ -2,7 +2,7 @@
 
 Every method is a handful of functions over one state. Each round every hospital adds `local(frame, question, state)` to one sum; `refusals`
 judges the sum, and `advance` turns it into the next state, until its step is "done". The lead sends the state; everybody else computes
-it as well. `advance` uses plain Python arithmetic only, so that two machines with different numeric libraries still get the same bits.
+it as well. `advance` rounds in plain Python, or element by element (linear.py): machines with other numeric libraries get the same bits.
 """
 
 from __future__ import annotations

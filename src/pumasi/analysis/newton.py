@@ -2,20 +2,25 @@
 
 The information of a sum of rows is the sum of the hospitals' informations, so the step is the pooled one (McCullagh and Nelder, 2.5).
 A *fit* is plain data: `point`, the `last` good one, and its `status`: running, converged, separated (the optimum is at infinity), lost.
-No numpy here: see linear.py.
+The same bits everywhere: see linear.py.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
-from pumasi.analysis.linear import factor
+import numpy as np
+
+from pumasi.analysis.linear import solutions
 from pumasi.analysis.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from pumasi.analysis.sums import Reader
 
@@ -52,6 +57,13 @@ def square(reader: Reader, size: int) -> list[list[float]]:
     return matrix
 
 
+def symmetric(reader: Reader, size: int) -> NDArray[np.float64]:
+    """The same as an array."""
+    matrix, (above, beside) = np.empty((size, size)), np.triu_indices(size)
+    matrix[above, beside] = matrix[beside, above] = reader.many(len(above))
+    return matrix
+
+
 def triangle(matrix: Sequence[Sequence[float]]) -> list[float]:
     return [value for i, row in enumerate(matrix) for value in row[i:]]
 
@@ -59,6 +71,13 @@ def triangle(matrix: Sequence[Sequence[float]]) -> list[float]:
 def penalised(matrix: Sequence[Sequence[float]], penalty: Sequence[float]) -> list[list[float]]:
     """The matrix with a ridge on its diagonal."""
     return [[value + penalty[i] if i == j else value for j, value in enumerate(row)] for i, row in enumerate(matrix)]
+
+
+def ridged(matrix: NDArray[np.float64], penalty: Sequence[float]) -> NDArray[np.float64]:
+    """The same of an array."""
+    matrix = matrix.copy()
+    matrix[range(len(penalty)), range(len(penalty))] += penalty
+    return matrix
 
 
 def collinear(names: Sequence[str], groups: Sequence[Sequence[int]]) -> Refusal:
@@ -71,42 +90,56 @@ def begin(point: list[float], *, last: dict[str, Any]) -> dict[str, Any]:
     return {"status": "running", "point": point, "last": last, "iterations": 1, "slow": 0, "decrement": None, "first": True}
 
 
-def move(
-    fit: dict[str, Any],
-    *,
-    ran_away: bool,
-    objective: float,
-    score: Sequence[float],
-    information: Sequence[Sequence[float]],
-    penalty: Sequence[float],
-    dispersion: float,
-    least_squares: bool = False,
-    enough: float = CONVERGED,
-) -> dict[str, Any]:
-    """Newton's step from this point; back where the objective (-2 log-likelihood, to be made small) rose; `enough` ends it.
+@dataclass(frozen=True)
+class Sums:
+    """What is known of one fit at its point. `objective` is -2 log-likelihood, to be made small; all sums are without the ridge."""
 
-    `penalty` is the ridge on each squared coefficient; all sums are without it. `dispersion` is the size of a squared step of one
-    standard error.
-    """
-    ridge = math.fsum(by * value * value for by, value in zip(penalty, fit["point"], strict=True))
-    objective += ridge
-    last = fit["last"]
-    if ran_away or (last["objective"] is not None and objective > last["objective"] + 1e-10 * abs(last["objective"])):
-        return _step_back(fit)
-    solver = factor(penalised(information, penalty))
-    if solver.dependent:  # the start was of full rank, so the weights have vanished
+    ran_away: bool
+    objective: float
+    score: Sequence[float]
+    information: NDArray[np.float64]
+    penalty: Sequence[float]  # the ridge on each squared coefficient
+    dispersion: float  # the size of a squared step of one standard error
+    least_squares: bool = False
+    enough: float = CONVERGED  # the squared step in standard errors that ends the fit
+
+
+def move(fits: Sequence[dict[str, Any]], sums: Sequence[Sums]) -> list[dict[str, Any]]:
+    """Newton's step of each of these fits from its point; back where the objective rose. The steps of one size are solved at once."""
+    objectives = [
+        at.objective + math.fsum(by * here * here for by, here in zip(at.penalty, fit["point"], strict=True))
+        for fit, at in zip(fits, sums, strict=True)
+    ]
+    forwards = [place for place, fit in enumerate(fits) if not (sums[place].ran_away or _rose(fit["last"]["objective"], objectives[place]))]
+    pulls = {
+        place: [slope - by * here for slope, by, here in zip(sums[place].score, sums[place].penalty, fits[place]["point"], strict=True)]
+        for place in forwards
+    }
+    informations = [ridged(sums[place].information, sums[place].penalty) for place in forwards]
+    steps = dict(zip(forwards, solutions(informations, list(pulls.values())), strict=True))
+    return [
+        _step(fit, at, objective=objectives[place], pull=pulls[place], step=steps[place]) if place in pulls else _step_back(fit)
+        for place, (fit, at) in enumerate(zip(fits, sums, strict=True))
+    ]
+
+
+def _rose(before: float | None, now: float) -> bool:
+    return before is not None and now > before + 1e-10 * abs(before)
+
+
+def _step(fit: dict[str, Any], at: Sums, *, objective: float, pull: list[float], step: list[float] | None) -> dict[str, Any]:
+    if step is None:  # the start was of full rank, so the weights have vanished
         return {**fit, "status": "separated"}
-    pull = [slope - by * value for slope, by, value in zip(score, penalty, fit["point"], strict=True)]
-    step = solver.solve(pull)
-    decrement = math.fsum(map(mul, pull, step)) / dispersion
+    decrement = math.fsum(map(mul, pull, step)) / at.dispersion
     point = [here + by for here, by in zip(fit["point"], step, strict=True)]
     # Near an optimum Newton squares the error. Where a tiny step shrinks no further only rounding is left (least squares: after three
     # refinements), and where a small one shrinks by a constant factor the optimum is at infinity.
     before = fit["decrement"]
     stalled = before is not None and decrement > 0.1 * before
-    rounding = (stalled and decrement <= STALLED) or (least_squares and fit["iterations"] >= 3)
-    if decrement <= enough or rounding:
-        return {**fit, "status": "converged", "point": point, "objective": objective, "information": triangle(information)}
+    rounding = (stalled and decrement <= STALLED) or (at.least_squares and fit["iterations"] >= 3)
+    if decrement <= at.enough or rounding:
+        information = at.information[np.triu_indices(len(point))].tolist()
+        return {**fit, "status": "converged", "point": point, "objective": objective, "information": information}
     slow = fit["slow"] + 1 if stalled and decrement < 0.05 else 0
     if slow >= 3 or fit["iterations"] >= MOST_STEPS:
         return {**fit, "status": "separated" if slow >= 3 else "lost"}
