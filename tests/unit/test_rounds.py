@@ -14,7 +14,7 @@ import pytest
 from pumasi.analysis import secure
 from pumasi.analysis.frame import Frame
 from pumasi.kernel.envelope import Keys, b64, canonical, open_signed, parse_canonical, sha256, sign, unb64
-from pumasi.kernel.errors import Tampered
+from pumasi.kernel.errors import Refused, Tampered
 from pumasi.kernel.job import Handshake
 from pumasi.kernel.seal import derive, release_key, seal, seal_to, unseal
 from pumasi.node.jobs.rounds import Failed
@@ -315,6 +315,10 @@ def test_a_lead_that_sends_another_result_is_caught_by_every_other(tmp_path: Pat
         lambda message: {"share": message["share"]},
         lambda message: {**message, "refused": "no"},
         lambda message: {**message, "refused": [3]},
+        lambda message: {"share": message["share"], "refused": []},
+        lambda message: {**message, "refused": ["too few people"]},
+        lambda message: {**message, "refused": ["too few people"], "reasons": ["patient"]},
+        lambda message: {**message, "refused": ["too few people"], "reasons": [["smallest-cell"]]},
         lambda message: {**message, "more": 1},
         lambda message: [message],
         lambda message: {**message, "share": b64(bytes(len(unb64(message["share"]))))},
@@ -358,6 +362,20 @@ def test_what_one_hospital_refuses_all_refuse_with_its_reason_and_no_number(tmp_
     for analysis in results(outcome[joint.lead]):
         assert (analysis["refused"], analysis["reasons"]) == ([secure.TOO_LARGE], ["beyond-measure"])
         assert analysis.keys() - {"by"} == {"name", "kind", "table", "rounds", "refused", "reasons", "hospitals"}
+
+
+def test_a_hospital_that_refuses_without_a_reason_of_the_list_ends_the_job_and_tells_nobody(tmp_path: Path) -> None:
+    """Its own trouble is for its own log: no other hospital gets a sentence that no limit has made."""
+
+    class Troubled(Local):
+        def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
+            raise Refused("the disk of ward 7 is full")
+
+    tables = dealt(3)
+    joint = Joint(tmp_path, tables, [TABLE], halves={"들꽃": Troubled({"patients": frame(tables["들꽃"], LEVELS)})})
+    outcome = joint.run()
+    assert isinstance(outcome["들꽃"], Refused) and all(isinstance(outcome[name], Failed) for name in outcome if name != "들꽃")
+    assert all("ward 7" not in str(error) for name, error in outcome.items() if name != "들꽃")
 
 
 def test_a_value_outside_the_agreed_levels_refuses_the_analysis_without_naming_it(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
 
 def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
-    reasons = [checks.outside(question["by"])] if total[1] > 0.5 else []
+    reasons = [checks.OUTSIDE.about(question["by"])] if total[1] > 0.5 else []
     reasons += summaries.refusals(total[2:], _plan(question), state, terms)
     if state["step"] == "count" and not reasons:
         counted = summaries.advance(total[2:], _plan(question), state, terms)

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 2_500
 
+# What only the data can tell, so that it refuses an answer rather than the question.
+OUTSIDE = Refusal("unknown-level", "'{}' holds a value that the permits do not name as a level")
+TOO_LARGE = Refusal("beyond-measure", "'{}' holds values beyond anything that is measured; correct the file")
+
 
 def numbers(names: Iterable[str], kinds: Mapping[str, str]) -> list[str]:
     """Each must hold numbers."""
@@ -30,11 +34,3 @@ def apart(one: str, other: str) -> list[str]:
 def cells(count: int) -> list[str]:
     """So many groups at once, at most."""
     return [f"it would have more than {MOST_CELLS} cells; group the levels"] if count > MOST_CELLS else []
-
-
-def outside(name: str) -> Refusal:
-    return Refusal("unknown-level", f"'{name}' holds a value that the permits do not name as a level")
-
-
-def too_large(name: str) -> Refusal:
-    return Refusal("beyond-measure", f"'{name}' holds values beyond anything that is measured; correct the file")

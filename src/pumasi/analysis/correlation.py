@@ -75,7 +75,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
     if state["step"] != "count":
         return []
     _, _, large, counted = _read_counts(total, question)
-    reasons = [checks.too_large(name) for name in large]
+    reasons = [checks.TOO_LARGE.about(name) for name in large]
     for (one, other), (people, _) in zip(_pairs(question), counted, strict=True):
         if terms.hospitals == 2 and 0 < people < terms.smallest_cell:
             reasons.append(SMALL_FOR_THE_OTHER.about(one, other))

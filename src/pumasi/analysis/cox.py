@@ -175,7 +175,7 @@ def _read_counts(total: Sequence[float], question: dict[str, Any]) -> dict[str, 
 def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Terms) -> list[Refusal]:
     columns, least = question["design"]["columns"], terms.smallest_cell
     counted = _read_counts(total, question)
-    reasons = [checks.outside(name) for name in counted["outside"]]
+    reasons = [checks.OUTSIDE.about(name) for name in counted["outside"]]
     reasons += covariates.size_refusals(people=counted["people"], parameters=len(columns), smallest_cell=least)
     if counted["people"] == 0:
         return reasons

@@ -125,10 +125,10 @@ def refusals(counted: Counted, question: dict[str, Any], terms: Terms) -> list[R
     """What no grid can help: values that are no times or events, people with several rows, groups of few people."""
     said = {
         "repeated": REPEATED,
-        "too_large": checks.too_large(question["time"]),
+        "too_large": checks.TOO_LARGE.about(question["time"]),
         "no_event": NO_EVENT.about(question["event"]),
         "negative": NEGATIVE.about(question["time"]),
-        "outside": checks.outside(str(question.get("by"))),
+        "outside": checks.OUTSIDE.about(str(question.get("by"))),
     }
     reasons = [sentence for key, sentence in said.items() if counted.flags[key]]
     if any(counted.people(group) < terms.smallest_cell for group in range(len(counted.events))):

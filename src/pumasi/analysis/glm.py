@@ -193,7 +193,7 @@ def _read_counts(total: Sequence[float], question: dict[str, Any]) -> dict[str, 
 def _count_refusals(total: Sequence[float], question: dict[str, Any], terms: Terms) -> list[Refusal]:
     plain = question["design"]
     counted = _read_counts(total, question)
-    reasons = [checks.outside(name) for name in counted["outside"]]
+    reasons = [checks.OUTSIDE.about(name) for name in counted["outside"]]
     reasons += covariates.size_refusals(people=counted["people"], parameters=len(plain["columns"]), smallest_cell=terms.smallest_cell)
     if counted["people"] == 0:
         return reasons

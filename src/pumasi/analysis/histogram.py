@@ -69,7 +69,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
     if state["step"] != "bins":
         return search.refusals(total, [question["column"]], state, terms)
     people, _, large, counts = _read(total, state)
-    reasons = [checks.too_large(question["column"])] if large else []
+    reasons = [checks.TOO_LARGE.about(question["column"])] if large else []
     if terms.hospitals == 2 and any(0 < count < terms.smallest_cell for count in (people, *counts)):
         reasons.append(SMALL_FOR_THE_OTHER)
     return reasons

@@ -33,6 +33,7 @@ STALLED = 1e-8
 _RUNAWAY = 2.0**46
 
 NO_CONVERGENCE = Refusal("no-convergence", "the fit did not converge; look for very skewed columns, and leave out or combine some of them")
+COLLINEAR = Refusal("collinear", "these columns depend on each other (collinearity), leave one of them out: {}")
 # Which column separates would say that everybody on one side of it had the same outcome; that is a count of zero, so it is not named.
 SEPARATED = Refusal(
     "separation",
@@ -82,7 +83,7 @@ def ridged(matrix: NDArray[np.float64], penalty: Sequence[float]) -> NDArray[np.
 
 def collinear(names: Sequence[str], groups: Sequence[Sequence[int]]) -> Refusal:
     told = "; ".join(", ".join(f"'{names[i]}'" for i in group) for group in groups)
-    return Refusal("collinear", f"these columns depend on each other (collinearity), leave one of them out: {told}")
+    return COLLINEAR.about(told)
 
 
 def begin(point: list[float], *, last: dict[str, Any]) -> dict[str, Any]:

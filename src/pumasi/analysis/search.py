@@ -67,7 +67,7 @@ def refusals(total: Sequence[float], names: Sequence[str], state: dict[str, Any]
     if state["step"] != "count":
         return []
     _, _, counted = _read(total, names)
-    reasons = [checks.too_large(name) for name in names if counted[name]["too_large"]]
+    reasons = [checks.TOO_LARGE.about(name) for name in names if counted[name]["too_large"]]
     return [*reasons, TWO_HOSPITALS] if terms.hospitals == 2 else reasons
 
 

@@ -86,8 +86,8 @@ def refusals(total: Sequence[float], plan: Plan, state: dict[str, Any], terms: T
     if state["step"] != "count":
         return []
     counted = _read_counts(total, plan)
-    reasons = [checks.outside(name) for name in counted.outside]
-    reasons += [checks.too_large(name) for name in counted.too_large]
+    reasons = [checks.OUTSIDE.about(name) for name in counted.outside]
+    reasons += [checks.TOO_LARGE.about(name) for name in counted.too_large]
     for name in plan.columns if terms.hospitals == 2 else ():
         found = [people for group in counted.groups for people in (group.n[name], *group.levels[name].values())]
         if any(0 < people < terms.smallest_cell for people in found):

@@ -60,7 +60,7 @@ def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, 
     Between two hospitals each could subtract its own counts from the total, so there a small one refuses the analysis.
     """
     _, _, outside, counts = _read(total, question)
-    reasons = [checks.outside(name) for name in outside]
+    reasons = [checks.OUTSIDE.about(name) for name in outside]
     if terms.hospitals == 2 and any(0 < count < terms.smallest_cell for count in counts):
         reasons.append(SMALL_FOR_THE_OTHER)
     return reasons

@@ -58,7 +58,7 @@ def local(frame: Frame, question: dict[str, Any], state: dict[str, Any]) -> NDAr
 
 def refusals(total: Sequence[float], question: dict[str, Any], state: dict[str, Any], terms: Terms) -> list[Refusal]:
     """Why these totals may not be used."""
-    reasons = [checks.outside(question["by"])] if total[0] > 0.5 else []
+    reasons = [checks.OUTSIDE.about(question["by"])] if total[0] > 0.5 else []
     if state["step"] == "count" and "by" in question and terms.hospitals == 2:
         reasons += _small_groups(total, question, terms)
     return reasons + summaries.refusals(total[1:], _plan(question), state, terms)
