@@ -17,6 +17,7 @@ import typer.main
 from fastapi.routing import APIRoute
 
 from pumasi.analysis import forms
+from pumasi.analysis.refusal import REASONS
 from pumasi.cli import app as commands
 from pumasi.client import studyfile
 from pumasi.deid import rulefile, treatments
@@ -330,8 +331,27 @@ def deid_rules_page() -> str:
     return "\n".join(parts)
 
 
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def refusals_page() -> str:
+    rows = [f"| `{code}` | {_cell(meaning.english)} | {_cell(meaning.korean)} |" for code, meaning in REASONS.items()]
+    return "\n".join(
+        [
+            "# Reasons of a refusal · 거절 사유\n",
+            NOTE.format(source="`src/pumasi/analysis/refusal.py`"),
+            "An analysis that is not answered has `refused`, sentences for people, and at the same places of `reasons` one of these codes "
+            "for programs; `Result.reasons` of the SDK, and the column `reason` of its CSV. The list is closed: a hospital that sends "
+            "another code ends the job. A code says no more than its sentence, and a sentence names columns of the study, never a number "
+            "or a value.\n",
+            "\n".join(["| code | | |", "|---|---|---|", *rows]) + "\n",
+        ]
+    )
+
+
 PAGES = {
     "deid-rules.md": deid_rules_page,
+    "refusals.md": refusals_page,
     "commands.md": commands_page,
     "settings.md": settings_page,
     "http.md": http_page,
