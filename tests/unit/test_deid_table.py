@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,9 @@ def reasons(action: Callable[[], object], kind: type[PumasiError] = Invalid) -> 
         ('{ do = "age" }', {"7": "7", "89": "89", "104": "90+"}),
         ('{ do = "bucket", width = 10 }', {"0": "[0, 10)", "9.99": "[0, 10)", "10": "[10, 20)", "-1": "[-10, 0)", "1,234": "[1230, 1240)"}),
         ('{ do = "bucket", width = 0.5, from = 0.25 }', {"0.3": "[0.25, 0.75)", "0.75": "[0.75, 1.25)"}),
+        ('{ do = "bucket", width = 0.1 }', {"0.3": "[0.3, 0.4)", "0.29": "[0.2, 0.3)", "-0.7": "[-0.7, -0.6)", "1.1": "[1.1, 1.2)"}),
+        ('{ do = "bucket", width = 0.1, from = 0.05 }', {"0.35": "[0.35, 0.45)", "1000000.15": "[1000000.15, 1000000.25)"}),
+        ('{ do = "round", to = 0.1 }', {"0.15": Decimal("0.2"), "-0.15": Decimal("-0.2"), "0.149": Decimal("0.1"), "1": 1}),
         ('{ do = "bucket", edges = [18, 65] }', {"17": "<18", "18": "[18, 65)", "65": ">=65", None: None}),
         ('{ do = "round", to = 5 }', {"12": 10, "13": 15, "-13": -15, "nan": None}),
         ('{ do = "limit", low = 130, high = 200 }', {"120": 130, "151.5": 151.5, "215": 200, None: None}),
@@ -226,6 +230,15 @@ def test_dates_of_a_person_keep_their_distance_and_none_stays_where_it_was(tmp_p
         assert all(1 <= abs(days) <= 365 for days in (moved[0], moved[2]))
         assert (found[4]["day"] - found[2]["day"]).days == (date(2024, 12, 31) - date(2024, 3, 5)).days
         assert found[3]["day"] == date(9999, 12, 31)  # a placeholder is nobody's date, and moved it would tell how far
+
+
+def test_a_date_that_stands_for_something_else_does_not_tell_how_far_the_others_moved(tmp_path: Path) -> None:
+    written = ["9999-12-31", "1900-01-01", "8888-08-08", "9999-01-01", "1111-11-11", "2204-05-06", "2024-05-06"]
+    columns = {"n": [str(number) for number in range(len(written))], "person_id": ["P1"] * len(written), "day": written}
+    rules = 'person = ["person_id"]\n[columns]\nn = "keep"\nperson_id = "drop"\nday = "shift"\n'
+    shown = [str(row["day"]) for row in by_number(treat(tmp_path, columns, rules))]
+    assert shown[:-1] == ["9999-12-31", "1900-01-01", "8888-01-01", "9999-01-01", "1111-01-01", "2204-01-01"]
+    assert shown[-1] != written[-1]
 
 
 def test_dates_may_keep_their_day_of_the_week_and_their_time(tmp_path: Path) -> None:

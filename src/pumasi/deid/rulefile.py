@@ -39,7 +39,7 @@ KEYS = {
 SHIFT = {
     "days": "so many days either way at most, the same for all dates of a person",
     "weekday": "`true` moves by whole weeks, so that the day of the week stays",
-    "landmarks": "dates that are nobody's (9999-12-31), which stay where they are",
+    "landmarks": "dates that are nobody's (9999-12-31), which stay where they are; of others before 1850 or after 2149 the year stays",
 }
 LANDMARKS = ("0001-01-01", "1800-01-01", "1900-01-01", "2099-12-31", "2999-12-31", "9999-12-31")
 SHORTEST_SHIFT = 30  # days; fewer would leave the month almost known

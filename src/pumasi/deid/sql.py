@@ -220,8 +220,18 @@ def bucket(layers: Layers, value: Value, step: Step, where: str) -> Value:
         return layers.add(sql, "text", numbers)
     width, start = step["width"], step["from"]
     exact = _decimal(width, start)
-    low = layers.add(f"CAST(floor(({x} - {start}) / {width}) * {width} + {start} AS {exact})", "number", numbers)
+    steps = layers.add(f"({x} - {start}) / {width}", "number", numbers)
+    below = f"floor({_nudged(steps.sql, x, width, start)})"
+    low = layers.add(f"CAST({below} * {width} + {start} AS {exact})", "number", steps)
     return layers.add(f"'[' || {low.sql} || ', ' || CAST({low.sql} + {width} AS {exact}) || ')'", "text", low)
+
+
+def _nudged(steps: str, x: str, width: float, start: float) -> str:
+    """How many widths a number is away: the half or whole number that it is but for the binary digits that 0.3 / 0.1 lost."""
+    if float(width).is_integer() and float(start).is_integer():
+        return steps
+    lost = f"1e-15 * (1 + (abs({x}) + {abs(start)}) / {width})"
+    return f"CASE WHEN abs(2 * {steps} - round(2 * {steps})) <= {lost} THEN round(2 * {steps}) / 2 ELSE {steps} END"
 
 
 def rounded(layers: Layers, value: Value, step: Step, where: str) -> Value:
@@ -231,7 +241,8 @@ def rounded(layers: Layers, value: Value, step: Step, where: str) -> Value:
 
 def _rounded(layers: Layers, numbers: Value, to: float) -> Value:
     kind = _decimal(to)
-    return layers.add(f"CAST(round({numbers.sql} / {to}) * {to} AS {kind})", kind, numbers)
+    steps = layers.add(f"{numbers.sql} / {to}", "number", numbers)
+    return layers.add(f"CAST(round({_nudged(steps.sql, numbers.sql, to, 0)}) * {to} AS {kind})", kind, steps)
 
 
 def limited(layers: Layers, value: Value, step: Step, where: str) -> Value:

@@ -26,6 +26,7 @@ from pumasi.kernel.errors import Invalid
 _NESTED = ("STRUCT", "MAP", "UNION", "BLOB", "BIT", "VARIANT", "GEOMETRY")
 _LONGEST = 1_000_000
 _PERSON = "person"
+_LIVED = ("1850-01-01", "2150-01-01")  # dates beyond stand for something else: 8888-08-08, or 2204 for 2024
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,9 @@ class _Plan:
         else:
             when = read(self.layers, value, where, step["format"])
         known = ", ".join(f"DATE '{one}'" for one in self._rules.shift.landmarks)  # moving what everybody knows would tell how far
-        moved = f"CASE WHEN CAST({when.sql} AS DATE) IN ({known}) THEN {when.sql} ELSE {when.sql} + to_days({days.sql}) END"
+        lived = f"{when.sql} >= DATE '{_LIVED[0]}' AND {when.sql} < DATE '{_LIVED[1]}'"
+        elsewhere = f"CASE WHEN {lived} THEN {when.sql} + to_days({days.sql}) ELSE date_trunc('year', {when.sql}) END"
+        moved = f"CASE WHEN CAST({when.sql} AS DATE) IN ({known}) THEN {when.sql} ELSE {elsewhere} END"
         kind = "TIMESTAMP" if step["time"] else "DATE"
         return self.layers.add(f"CAST({moved} AS {kind})", kind, when, days)
 
