@@ -207,14 +207,15 @@ def test_refused_analyses_stay_in_the_list_and_the_others_finish(tmp_path: Path)
             assert not any(sign.isdigit() for sign in reasons), reasons
     assert [refusal["analysis"] for refusal in outcome["refusals"]] == [name for name in found if name != "fine"]
     words = {
-        "collinear": "collinear",
-        "separated": "separat",
-        "too few with it": "rare",
-        "too many terms": "paramet",
-        "another level": "'ward'",
+        "collinear": ("collinear", "collinear"),
+        "separated": ("separat", "separation"),
+        "too few with it": ("rare", "small-side"),
+        "too many terms": ("paramet", "too-many-parameters"),
+        "another level": ("'ward'", "unknown-level"),
     }
-    for name, word in words.items():
-        assert word in " ".join(found[name]["refused"]), found[name]
+    for name, (word, meant) in words.items():
+        told = zip(found[name]["refused"], found[name]["reasons"], strict=True)
+        assert [code for sentence, code in told if word in sentence and code == meant], found[name]
     assert harness.verify(outcome["bundle"], system.system["policy"]).returncode == 0
 
 
