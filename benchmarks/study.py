@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pumasi.analysis import memory
+from pumasi.analysis import audit, memory
 from pumasi.analysis.frame import Frame
 from pumasi.analysis.methods import KINDS
 from pumasi.client.questions import compiled
@@ -132,6 +132,10 @@ class Half:
         asked = (question, earlier.question)
         now, before = (memory.Footprint.of(self.data, one) for one in asked)
         return memory.local(now, before, asked=asked, load=earlier.people)
+
+    def audit(self, question: dict[str, Any], before: list[Earlier], known: list[list[float]]) -> list[float]:
+        asked = [question, *(one.question for one in before)]
+        return [float(value) for value in audit.local([self.data] * len(asked), asked, known)]
 
 
 def _measure(hospitals: int) -> tuple[float, float, float, int]:

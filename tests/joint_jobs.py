@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pumasi.analysis import filter, memory, secure
+from pumasi.analysis import audit, filter, memory, secure
 from pumasi.analysis.frame import Frame
 from pumasi.analysis.methods import KINDS
 from pumasi.client.questions import compiled
@@ -91,6 +91,10 @@ class Local:
         asked = (question, earlier.question)
         now, before = (memory.Footprint.of(self.tables[self._table], one) for one in asked)
         return memory.local(now, before, asked=asked, load=earlier.people)
+
+    def audit(self, question: dict[str, Any], before: list[Earlier], known: list[list[float]]) -> list[float]:
+        asked = [question, *(one.question for one in before)]
+        return [float(value) for value in audit.local([self.tables[self._table]] * len(asked), asked, known)]
 
 
 class Refusing(Local):

@@ -136,10 +136,12 @@ def test_a_hospital_that_fills_the_place_of_another_is_noticed() -> None:
     assert told == [meta.INCONSISTENT] and not digits(told)
 
 
-def test_whom_it_is_about_is_each_hospital_by_itself() -> None:
+def test_whom_it_is_about_is_each_hospital_that_is_told_by_itself() -> None:
     asked = question("meta", TABLES, **ASKED)
-    found = [meta.groups(one, asked)[0] for one in frames(TABLES, asked)]
-    assert [np.unique(cells).tolist() for cells in found] == [[0], [1], [2], [3], [4]] and meta.group_counts(asked) == [5]
+    told = asked | {"edges": ["h0", "h1", "h3"]}
+    found = [meta.groups(one, told)[0] for one in frames(TABLES, asked)]
+    assert [np.unique(cells).tolist() for cells in found] == [[0], [1], [-2], [2], [-2]] and meta.group_counts(told) == [3]
+    assert {int(cell) for one in frames(TABLES, asked) for cell in meta.groups(one, asked)[0]} == {0} and meta.group_counts(asked) == [1]
 
 
 def test_the_length_of_a_partial_says_nothing_about_the_data() -> None:

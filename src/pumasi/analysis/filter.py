@@ -49,6 +49,11 @@ def columns(tree: Filter) -> set[str]:
     return {str(one["column"]) for one in _conditions(tree, depth=1)}
 
 
+def constants(tree: Filter, column: str) -> list[str | float | bool]:
+    """What a condition compares a column with."""
+    return [one["value"] for one in _conditions(tree, depth=1) if one["column"] == column and "value" in one]
+
+
 def _conditions(tree: Any, *, depth: int) -> Iterator[dict[str, Any]]:
     """The comparisons of a condition; `Invalid` unless the whole has the right form."""
     match tree:
@@ -87,10 +92,10 @@ def _condition_reasons(one: dict[str, Any], kinds: Mapping[str, str], levels: Ma
     if not levels.get(name):
         advice = "compare it by size, or give levels = [...]" if kinds[name] == "number" else "give levels = [...] in the study"
         return [f"'{name}' has no agreed levels to be equal to; {advice}"]
-    return [] if _level(one["value"]) in levels[name] else [f"where compares '{name}' with a level that is not agreed in the permits"]
+    return [] if level_of(one["value"]) in levels[name] else [f"where compares '{name}' with a level that is not agreed in the permits"]
 
 
-def _level(value: str | float | bool) -> str:
+def level_of(value: str | float | bool) -> str:
     """A constant as agreed levels are written."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
@@ -131,7 +136,7 @@ def _truth(frame: Frame, tree: Filter) -> Truth:
     if sign == "null":
         return missing, np.zeros(frame.rows, dtype=bool)
     if sign in _ALIKE:
-        same = frame.codes(name, [_level(tree["value"])]) == 0
+        same = frame.codes(name, [level_of(tree["value"])]) == 0
         return (same if sign == "=" else ~same) & ~missing, missing
     with np.errstate(invalid="ignore"):
         numbers, value = frame.numbers(name), float(tree["value"])

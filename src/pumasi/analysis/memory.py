@@ -88,8 +88,8 @@ class Footprint:
 
         partitions = [placed(groups) for groups in KINDS[question["kind"]].groups(chosen, question)]
         strata = {name: placed(chosen.codes(name, levels)) for name, levels in _strata(question).items()}
-        if cells := _cells(question):
-            partitions = [np.where(partitions[0] < 0, -1, np.ravel_multi_index(tuple(strata.values()), cells, mode="clip"))]
+        if shape := shape_of(question):
+            partitions = [np.where(partitions[0] < 0, -1, np.ravel_multi_index(tuple(strata.values()), shape, mode="clip"))]
         return Footprint(np.unique(frame.persons, return_inverse=True)[1].reshape(-1), base, partitions, strata)
 
 
@@ -108,8 +108,8 @@ def pairs(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:
     """
     if _alike(now, before) and "correlation" in (now["kind"], before["kind"]):
         return []
-    about = _named if _by_whole(now, before) else _summed if _alike(now, before) and now["kind"] in _SUMS else _about
-    mine, theirs = about(now), about(before)
+    told = _named if _by_whole(now, before) else _summed if _alike(now, before) and now["kind"] in _SUMS else about
+    mine, theirs = told(now), told(before)
     return [(i, j) for i, one in enumerate(mine) for j, other in enumerate(theirs) if one & other]
 
 
@@ -123,7 +123,7 @@ def _by_whole(now: dict[str, Any], before: dict[str, Any]) -> bool:
     return _alike(now, before) and not kinds <= _SUMS and not kinds <= _CURVES
 
 
-def _about(question: dict[str, Any]) -> list[set[str]]:
+def about(question: dict[str, Any]) -> list[set[str]]:
     """The columns that each partition is about."""
     return _shared_out(question, set(question["reads"]))
 
@@ -140,7 +140,7 @@ def _named(question: dict[str, Any]) -> list[set[str]]:
 
 def _shared_out(question: dict[str, Any], columns: set[str]) -> list[set[str]]:
     """For each partition its own column and those that all have in common."""
-    count = len(_group_counts(question))
+    count = len(group_counts(question))
     listed = question.get("columns", [])
     if len(listed) != count or question["kind"] == "correlation":
         return [columns] * count
@@ -150,14 +150,14 @@ def _shared_out(question: dict[str, Any], columns: set[str]) -> list[set[str]]:
 
 def _summed(question: dict[str, Any]) -> list[set[str]]:
     """The one column whose values each partition adds up: what makes its groups does not matter, and is judged by `suppression`."""
-    count = len(_group_counts(question))
+    count = len(group_counts(question))
     listed = question.get("columns") or [question.get("column", question.get("score"))] * count
     return [{name} for name in listed]
 
 
 def sizes(now: dict[str, Any], before: dict[str, Any]) -> list[tuple[int, int]]:
     """The numbers of groups behind each pair of partitions."""
-    mine, theirs = (_group_counts(one) for one in (now, before))
+    mine, theirs = (group_counts(one) for one in (now, before))
     if _by_whole(now, before):
         mine, theirs = (counts if one["kind"] == "meta" else [1] * len(counts) for one, counts in ((now, mine), (before, theirs)))
     return [(mine[i], theirs[j]) for i, j in pairs(now, before)]
@@ -174,15 +174,15 @@ def _strata(question: dict[str, Any]) -> dict[str, list[str]]:
     return {name: list(known[name]) for name in sorted(names)}
 
 
-def _cells(question: dict[str, Any]) -> tuple[int, ...]:
+def shape_of(question: dict[str, Any]) -> tuple[int, ...]:
     """The shape of the table that a model without numbers tells sums of; () for anything else."""
     shape = tuple(len(levels) for levels in _strata(question).values()) if question["kind"] == "glm" else ()
     return shape if math.prod(shape) <= MOST_CELLS else ()
 
 
-def _group_counts(question: dict[str, Any]) -> list[int]:
-    cells = _cells(question)
-    return [math.prod(cells)] if cells else KINDS[question["kind"]].group_counts(question)
+def group_counts(question: dict[str, Any]) -> list[int]:
+    shape = shape_of(question)
+    return [math.prod(shape)] if shape else KINDS[question["kind"]].group_counts(question)
 
 
 def _both_strata(now: dict[str, Any], before: dict[str, Any]) -> dict[str, list[str]]:

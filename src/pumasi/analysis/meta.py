@@ -51,13 +51,15 @@ def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[st
 
 
 def groups(frame: Frame, question: dict[str, Any]) -> list[NDArray[np.int64]]:
-    """One partition: the hospital of each complete case."""
+    """One partition: the hospital of each complete case where it tells an estimate, once that is known; before, the complete cases."""
     (complete,) = MODELS[question["of"]].groups(frame, _model(question))
-    return [np.where(complete < 0, -1, frame.codes(HOSPITAL, question["hospitals"])).astype(np.int64)]
+    if "edges" not in question:
+        return [complete]
+    return [np.where(complete < 0, -1, frame.codes(HOSPITAL, question["edges"])).astype(np.int64)]
 
 
 def group_counts(question: dict[str, Any]) -> list[int]:
-    return [len(question["hospitals"])]
+    return [len(question.get("edges", [""]))]
 
 
 def start(question: dict[str, Any], terms: Terms) -> dict[str, Any]:
@@ -105,7 +107,8 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     n = sum(one["n"] for one in [*estimates, *left_out])
     result = {"n": n, "estimates": estimates, "left_out": left_out, **_combined(estimates)}
     result |= {key: question[key] for key in ("term", "analysis", "of", "formula", "family", "time", "event") if key in question}
-    return {"step": "done", "result": result | {"said": _people(question, result)}}
+    edges = [one["hospital"] for one in estimates]  # what the memory of releases needs: who is told by name
+    return {"step": "done", "result": result | {"said": _people(question, result), "edges": edges}}
 
 
 def finish(result: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +125,7 @@ def finish(result: dict[str, Any]) -> dict[str, Any]:
         away = float(stdtrit(k - 2, 0.975)) * math.hypot(pooled["standard_error"], math.sqrt(apart["tau_squared"]))
         prediction = {"low": pooled["estimate"] - away, "high": pooled["estimate"] + away}
     return {
-        **result,
+        **{key: value for key, value in result.items() if key != "edges"},
         "estimates": [_interval(one) for one in result["estimates"]],
         "fixed": _interval(result["fixed"]),
         "random": random,

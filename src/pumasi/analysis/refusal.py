@@ -22,7 +22,7 @@ Reason = Literal[
     "collinear", "separation", "no-convergence", "constant-column", "few-values", "nothing-to-compare",
     "unknown-level", "invalid-values", "beyond-measure", "several-rows", "other-unit",
     "other-results", "cannot-be-checked",
-    "remembered-difference", "remembered-missing", "remembered-source", "remembered-hospitals",
+    "remembered-difference", "remembered-missing", "remembered-source", "remembered-hospitals", "remembered-together",
 ]  # fmt: skip
 
 
@@ -152,6 +152,10 @@ REASONS: dict[Reason, Meaning] = {
     "remembered-hospitals": Meaning(
         "the same was asked of almost the same hospitals before",
         "거의 같은 병원들에 같은 것을 이미 물었습니다",
+    ),
+    "remembered-together": Meaning(
+        "together with earlier analyses it would tell a value of one or two people by adding and subtracting",
+        "이전 분석들과 더하고 빼면 한두 사람의 값이 드러납니다",
     ),
 }
 

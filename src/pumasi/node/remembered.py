@@ -26,6 +26,7 @@ class Earlier:
     people: int  # in the table when it was asked
     hospitals: list[str]
     answered: bool = True  # False: the job stopped after a sum was opened, so the nodes saw a number but nobody else did
+    refused: bool = False  # it was asked, and nothing was told but that it is refused
 
 
 def keep(site: Site, job: Job, asked: Sequence[Earlier]) -> None:
@@ -65,11 +66,14 @@ def _key(applicant: str, *rest: str) -> str:
 def _plain(one: Earlier) -> dict[str, Any]:
     columns = {name: column.model_dump(mode="json", by_alias=True) for name, column in one.columns.items()}
     return {"question": one.question, "columns": columns, "person": one.person, "people": one.people, "hospitals": one.hospitals} | {
-        "answered": one.answered
+        "answered": one.answered,
+        "refused": one.refused,
     }
 
 
 def _read(value: Any, case: str, *, failed: bool) -> Earlier:
     columns = {name: read_agreed(column) for name, column in value["columns"].items()}
     answered = value["answered"] and not failed
-    return Earlier(case, value["question"], columns, value["person"], value["people"], value["hospitals"], answered)
+    return Earlier(
+        case, value["question"], columns, value["person"], value["people"], value["hospitals"], answered, value.get("refused", False)
+    )

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from pumasi.analysis import suppression
+from pumasi.analysis import audit, suppression
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import canonical, open_signed
 from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
@@ -245,6 +245,22 @@ class _Sandboxed:
             for place, frame in zip(places, frames, strict=True):
                 self.worker.load(frame.persons, list(frame.columns.values()), place=place)
         share = self.worker.compare(question, earlier.question, places=places, load=earlier.people)
+        return [float(value) for value in share]
+
+    def audit(self, question: dict[str, Any], before: list[Earlier], known: list[list[float]]) -> list[float]:
+        """In the workspace; at the source, all of them, where another project was asked one."""
+        places = ["table"] * (1 + len(before))
+        if any(earlier.case != self.case for earlier in before):
+            agreed = self.permit.tables[question["table"]]
+            wanted = [{name: agreed.columns[name] for name in question["column_kinds"]}]
+            for earlier in before:
+                wanted += [earlier.columns] if earlier.columns not in wanted else []
+            places = [f"asked {wanted.index(columns)}" for columns in (wanted[0], *(earlier.columns for earlier in before))]
+            if known == audit.first([question, *(earlier.question for earlier in before)]):
+                frames = self.keeper.source_frames(self.case, self.permit, question["table"], wanted)
+                for number, frame in enumerate(frames):
+                    self.worker.load(frame.persons, list(frame.columns.values()), place=f"asked {number}")
+        share = self.worker.audit([question, *(earlier.question for earlier in before)], known, places=places)
         return [float(value) for value in share]
 
     def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:

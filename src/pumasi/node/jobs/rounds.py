@@ -14,14 +14,14 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from pumasi.analysis import filter, memory, refusal, secure, suppression
+from pumasi.analysis import filter, refusal, secure, suppression
 from pumasi.analysis.frame import Terms
 from pumasi.analysis.methods import KINDS, Method, agree
 from pumasi.analysis.refusal import Refusal
@@ -32,6 +32,7 @@ from pumasi.kernel.job import Handshake, Job
 from pumasi.kernel.permit import columns_of
 from pumasi.kernel.seal import derive, release_key, seal, unseal
 from pumasi.kernel.study import AgreedTable, level_value
+from pumasi.node.jobs.asked import Asked, LocalHalf
 from pumasi.node.jobs.questions import complete
 from pumasi.node.remembered import Earlier
 
@@ -54,14 +55,6 @@ class Exchange(Protocol):
 
     def send(self, label: str, data: bytes) -> None: ...
     def receive(self, label: str, sender: str | None = None) -> dict[str, bytes]: ...
-
-
-class LocalHalf(Protocol):
-    """The sandboxed half: loads a table once and says how many people it has, then answers round after round."""
-
-    def load(self, table: str, columns: set[str]) -> int: ...
-    def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]: ...
-    def compare(self, question: dict[str, Any], earlier: Earlier) -> list[float]: ...
 
 
 @dataclass(frozen=True)
@@ -99,14 +92,17 @@ class Run:
     earlier: list[dict[str, Any]]  # results of this project that were released before
     remembered: list[Earlier] = field(default_factory=list)  # what the applicant's group was answered before
     hospitals_at_least: int = 1
-    _asked: dict[int, Earlier] = field(default_factory=dict)
-    _answered: set[int] = field(default_factory=set)  # of them; what is refused is never told, and so compared with nothing
+    _asked: Asked = field(init=False)
     _key: bytes = b""
     _masks: secure.Masks | None = None
     _terms: Terms = field(init=False)
 
     def __post_init__(self) -> None:
         self._terms = Terms(smallest_cell=self.job.smallest_cell, hospitals=len(self.job.permits))
+        self._asked = Asked(
+            case=self.job.case, hospital=self.party.hospital, tables=self.tables, terms=self._terms, half=self.half,
+            remembered=self.remembered, hospitals_at_least=self.hospitals_at_least, sum=self._sum,
+        )  # fmt: skip
 
     @property
     def _leads(self) -> bool:
@@ -119,7 +115,7 @@ class Run:
             results: list[dict[str, Any]] = []
             for number, question in enumerate(self.job.questions):
                 results.append(self._answer(number, question))
-                self._answered |= {number} if "refused" not in results[number] else set()
+                self._asked.answered |= {number} if "refused" not in results[number] else set()
             return self._finish(results)
         except Tampered as error:
             raise Failed("tampered", *error.reasons) from error
@@ -187,10 +183,8 @@ class Run:
         if "filter" in question:
             head["where"] = filter.text(question["filter"])
         people = self.half.load(asked["table"], self._columns(asked["table"]))
-        reasons = self._compare(f"q{number}m", question)
-        if reasons:
+        if reasons := self._asked.reasons(number, question, people):
             return {**head, "rounds": 0, **refusal.told(reasons)}
-        self._asked[number] = self._definition(question, people)
         method = KINDS[asked["kind"]]
         state: dict[str, Any] = method.start(question, self._terms)
         for count in range(1, MOST_ROUNDS + 1):
@@ -221,58 +215,14 @@ class Run:
         if "edges" not in outcome or "edges" in question:
             return outcome
         found = question | {"edges": outcome["edges"]}
-        if reasons := self._compare(f"q{number}e", found, but=number):
+        if reasons := self._asked.reasons(number, found, self._asked.mine[number].people):
             return refusal.told(reasons)
-        self._asked[number] = self._definition(found, self._asked[number].people)
         return outcome
-
-    def _definition(self, question: dict[str, Any], people: int) -> Earlier:
-        agreed = self.tables[question["table"]]
-        columns = {name: agreed.columns[name] for name in question["column_kinds"]}
-        plain = {key: value for key, value in question.items() if key != "here"}
-        return Earlier(self.job.case, plain, columns, agreed.person, people, question["hospitals"])
 
     @property
     def opened(self) -> list[Earlier]:
         """The questions of which sums were opened, as they stand when the job stops."""
-        return list(self._asked.values())
-
-    def _compare(self, label: str, question: dict[str, Any], *, but: int | None = None) -> list[Refusal]:
-        """Why the question may not be answered next to what was answered before; one round over the hospitals."""
-        before = [
-            one
-            for one in (*self.remembered, *(self._asked[number] for number in sorted(self._answered - {but})))
-            if one.question["table"] == question["table"] and one.person == self.tables[question["table"]].person
-        ]
-        reasons = [reason for one in before for reason in self._other_hospitals(question, one)]
-        before = [one for one in before if one.answered and sorted(one.hospitals) == question["hospitals"]]
-        if any(not memory.is_comparable(question, one.question) for one in before):
-            reasons.append(memory.TOO_MANY)
-        if not before and not reasons:
-            return []
-        about = [(one, memory.length(question, one.question)) for one in before]
-
-        def mine() -> list[float]:
-            if reasons:
-                raise Refused(*dict.fromkeys(reasons))
-            here = {"here": self.party.hospital}
-            return [value for one, _ in about for value in self.half.compare(question, replace(one, question=one.question | here))]
-
-        def judge(total: list[float]) -> list[Refusal]:
-            found: list[Refusal] = []
-            at = 0
-            for one, length in about:
-                found += memory.refusals(total[at : at + length], question, one.question, self._terms)
-                at += length
-            return list(dict.fromkeys(found))
-
-        return self._sum(label, mine, judge)[1]
-
-    def _other_hospitals(self, question: dict[str, Any], one: Earlier) -> list[Refusal]:
-        apart = set(one.hospitals) ^ set(question["hospitals"])
-        if not 0 < len(apart) < self.hospitals_at_least or not memory.is_the_same(question, one.question):
-            return []
-        return [memory.OTHER_HOSPITALS.about(one.question["name"])]
+        return list(self._asked.mine.values())
 
     def _sum(
         self, label: str, local: Callable[[], list[float]], judge: Callable[[list[float]], list[Refusal]]
@@ -316,7 +266,6 @@ class Run:
     def _finish(self, results: list[dict[str, Any]]) -> Sealed:
         levels = {(table, name): column.levels for table, agreed in self.tables.items() for name, column in agreed.columns.items()}
         repeated = any(result.get("repeated_people") or result.get("rows", result.get("n")) != result.get("n") for result in results)
-        asked = [one for number, one in self._asked.items() if "refused" not in results[number]]
         safe = suppression.protect(
             results, earlier=self.earlier, levels=levels, smallest_cell=self.job.smallest_cell, repeated_people=repeated
         )
@@ -340,7 +289,9 @@ class Run:
         digest = sha256(data)
         if self._leads:
             self.exchange.send("release-output", seal(self._release_key(digest), data, context=digest.encode()))
-        return Sealed(data, digest, self._release_share(digest, self.party.hospital), suppression.findings(results, safe), safe, asked)
+        return Sealed(
+            data, digest, self._release_share(digest, self.party.hospital), suppression.findings(results, safe), safe, self._asked.all
+        )
 
     def _public(self, result: dict[str, Any]) -> dict[str, Any]:
         """A result as its reader sees it: the hospitals that took part, levels as values, nothing that only the checks needed."""

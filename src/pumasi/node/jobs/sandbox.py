@@ -244,6 +244,14 @@ class Worker:
         fields = {"now": now, "before": before, "places": places, "load": load}
         return self._ask("compare", fields, {}, reply=share, seconds=seconds)["share"]
 
+    def audit(
+        self, asked: Sequence[Mapping[str, Any]], known: Sequence[Sequence[float]], *, places: Sequence[str], seconds: float | None = None
+    ) -> NDArray[np.float64]:
+        """This hospital's share of the next round of an audit (audit.py); `places` are those of the questions' tables."""
+        share = frames.Schema("share", (frames.ArraySpec("share", "float64", (None,)),), max_bytes=self._sandbox.limits.output_bytes)
+        arrays = {f"known {number}": np.asarray(total, dtype=np.float64) for number, total in enumerate(known)}
+        return self._ask("audit", {"asked": asked, "places": places}, arrays, reply=share, seconds=seconds)["share"]
+
     def close(self) -> None:
         """End the worker; the table and everything it computed are gone with its memory."""
         self._sandbox.close()

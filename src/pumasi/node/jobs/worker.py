@@ -98,6 +98,7 @@ def _limit(limits: Mapping[str, int]) -> None:
 
 def _import_methods() -> None:
     """Everything a round needs, before the second filter: a script gets the same process as an analysis."""
+    import pumasi.analysis.audit
     import pumasi.analysis.frame
     import pumasi.analysis.memory
     import pumasi.analysis.methods  # noqa: F401
@@ -117,6 +118,8 @@ def _serve_analysis(pipe: _Pipe) -> None:
                 pipe.fail("refused", "no table was loaded before the first question")
             elif header["kind"] == "compare":
                 _compare(pipe, tables, header)
+            elif header["kind"] == "audit":
+                _audit(pipe, tables, header, arrays)
             else:
                 _answer(pipe, tables["table"], header)
         except Refused as refused:
@@ -162,6 +165,13 @@ def _compare(pipe: _Pipe, tables: Mapping[str, Frame], header: Mapping[str, Any]
     asked = (header["now"], header["before"])
     now, before = (memory.Footprint.of(tables[place], question) for place, question in zip(header["places"], asked, strict=True))
     pipe.send("share", {"share": np.array(memory.local(now, before, asked=asked, load=header["load"]))})
+
+
+def _audit(pipe: _Pipe, tables: Mapping[str, Frame], header: Mapping[str, Any], arrays: frames.Arrays) -> None:
+    from pumasi.analysis import audit
+
+    known = [arrays[f"known {number}"].tolist() for number in range(len(arrays))]
+    pipe.send("share", {"share": audit.local([tables[place] for place in header["places"]], header["asked"], known)})
 
 
 def _reporting(pipe: _Pipe) -> Any:

@@ -1,0 +1,171 @@
+"""Attacks of several allowed questions, none of which tells anything next to one other: only all together single the victim out.
+
+The attacker knows everything about the victim but one value, and sees every answer, every refusal and every sentence of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.joint_jobs import NAMES
+from tests.unit.test_attacks_on_analyses import VICTIM, Attacker, hospitals
+
+BELOW, ABOVE = "age < 57.25", "age > 57.35"
+DESCRIBE = {"kind": "describe", "columns": ["cost"]}
+TABLE = {"kind": "table", "by": ["hiv"]}
+GAUSSIAN = {"kind": "glm", "family": "gaussian"}
+BINOMIAL = {"kind": "glm", "family": "binomial"}
+
+
+def changed(change: Callable[[pd.DataFrame], pd.DataFrame], **victim: Any) -> dict[str, pd.DataFrame]:
+    """All tables changed; then the victim's values, who is the first row of the first hospital."""
+    tables = {name: change(table.copy()) for name, table in hospitals().items()}
+    for column, value in victim.items():
+        tables[NAMES[0]].loc[0, column] = value
+    return tables
+
+
+def refused(results: list[dict[str, Any]]) -> list[bool]:
+    return ["refused" in one for one in results]
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [
+        [DESCRIBE, {**DESCRIBE, "where": BELOW}, {**DESCRIBE, "where": ABOVE}],
+        [{**DESCRIBE, "where": BELOW}, {**DESCRIBE, "where": ABOVE}, {"kind": "table1", "columns": ["cost"], "by": "sex"}],
+        [TABLE, {**TABLE, "where": BELOW}, {**TABLE, "where": ABOVE}],
+        [{"kind": "table1", "columns": ["hiv"]}, {**TABLE, "where": BELOW}, {**BINOMIAL, "formula": "hiv ~ sex", "where": ABOVE}],
+        [{**GAUSSIAN, "formula": "cost ~ 1", "where": where} for where in ("age > 0", BELOW, ABOVE)],
+        [{**DESCRIBE, "where": where} for where in ("sex = 'F'", f"sex = 'F' and {BELOW}", f"sex = 'F' and {ABOVE}")],
+        [{"kind": "ttest", "column": "cost", "by": "sex"}, *({**DESCRIBE, "where": f"sex = 'F' and {side}"} for side in (BELOW, ABOVE))],
+        [{"kind": "table1", "columns": ["hiv"], "by": "ward"}, *({**TABLE, "where": f"ward = 'a' and {side}"} for side in (BELOW, ABOVE))],
+        [{**TABLE, "by": ["hiv", "sex"]}, *({**TABLE, "where": f"sex = 'F' and {side}"} for side in (BELOW, ABOVE))],
+        [{**DESCRIBE, "where": BELOW}, {**DESCRIBE, "where": ABOVE}, {"kind": "correlation", "columns": ["cost", "age"]}],
+        [{"kind": "histogram", "column": "cost", "edges": [0, 1000, 2000, 9000], "where": where} for where in ("age > 0", BELOW, ABOVE)],
+    ],
+    ids=lambda questions: " - ".join(str(one["kind"]) for one in questions),
+)
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("jobs", ["one job", "three jobs"])
+def test_all_less_those_below_less_those_above(attacker: Attacker, questions: list[dict[str, Any]], first: int, jobs: str) -> None:
+    """None of the three differs from another by few; all less the two others is the victim."""
+    ordered = questions if first == 0 else questions[::-1]
+    found = attacker.ask(*ordered) if jobs == "one job" else [attacker.ask(one)[0] for one in ordered]
+    assert refused(found) == [False, False, True]
+
+
+@pytest.fixture
+def attacker(tmp_path: Path) -> Attacker:
+    return Attacker(tmp_path)
+
+
+def test_four_unions_none_of_which_is_near_another(attacker: Attacker) -> None:
+    """Inclusion and exclusion over two columns: the victim is what four groups do not account for."""
+    where = ["ward = 'a' or sex = 'F'", "ward = 'a' and not (age > 57.25 and age < 57.35)", "sex = 'F'", "ward = 'a' and sex = 'F'"]
+    assert refused(attacker.ask(*({**DESCRIBE, "where": one} for one in where))).count(True) == 1
+
+
+@pytest.mark.parametrize("hiv", [0, 1])
+@pytest.mark.parametrize(
+    "where",
+    [
+        ["hiv = 1", "hiv = 1 and not (age > 57.25 and age < 57.35)"],
+        ["hiv = 1", f"hiv = 1 and {BELOW}", f"hiv = 1 and {ABOVE}"],
+        ["hiv >= 0.5 or age < 40", "(hiv >= 0.5 and not (age > 57.25 and age < 57.35)) or age < 40"],
+        ["not (hiv = 0)", "hiv in (1) and (age < 57.3 or age > 57.3)"],
+    ],
+    ids=len,
+)
+def test_a_refusal_does_not_tell_the_value(tmp_path: Path, hiv: int, where: list[str]) -> None:
+    """With hiv the victim is the difference of two groups, without it nothing is: it is refused either way, with the same words."""
+    found = Attacker(tmp_path, changed(lambda table: table, hiv=hiv)).ask(*({"kind": "count", "where": one} for one in where))
+    assert [one.get("reasons") for one in found] == [None] * (len(where) - 1) + [["remembered-together"]]
+
+
+@pytest.mark.parametrize("cost", [VICTIM["cost"], 900.0])
+def test_a_refusal_does_not_tell_a_number(tmp_path: Path, cost: float) -> None:
+    """Bisection on the victim's own cost, with the refusal as the answer."""
+    asked = [{"kind": "count", "where": f"cost > 5000 or ward = 'b'{more}"} for more in ("", " or (age > 57.25 and age < 57.35)")]
+    found = Attacker(tmp_path, changed(lambda table: table, cost=cost)).ask(*asked)
+    assert found[1]["reasons"] == ["remembered-together"]
+
+
+@pytest.mark.parametrize("hiv", [0, 1])
+def test_the_smallest_cell_does_not_tell_the_value(tmp_path: Path, hiv: int) -> None:
+    """Nine people with hiv are refused; would the victim be the tenth? Whatever was refused counts as asked."""
+    rest = pd.concat(hospitals().values())
+    youngest = rest[(rest.hiv == 1) & (rest.age != VICTIM["age"])].age.sort_values().iloc[8]
+    few = f"hiv = 1 and age <= {youngest}"
+    found = Attacker(tmp_path, changed(lambda table: table, hiv=hiv)).ask(
+        {"kind": "count", "where": few}, {"kind": "count", "where": f"{few} or (hiv = 1 and age > 57.25 and age < 57.35)"}
+    )
+    assert refused(found) == [True, True] and found[1]["reasons"] == ["remembered-together"]
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [
+        [DESCRIBE, {**GAUSSIAN, "formula": "cost ~ 1", "weights": "age"}],
+        [DESCRIBE, {**GAUSSIAN, "formula": "cost ~ sex", "weights": "age"}],
+        [{**BINOMIAL, "formula": "hiv ~ 1", "weights": "age"}, TABLE],
+    ],
+    ids=lambda questions: " - ".join(str(one["kind"]) for one in questions),
+)
+def test_a_weight_of_one_person(tmp_path: Path, questions: list[dict[str, Any]]) -> None:
+    """Everybody counts once, the victim fifty times: the weighted mean less the mean is the victim's value."""
+    attacker = Attacker(tmp_path, changed(lambda table: table.assign(age=1.0), age=50.0))
+    assert refused(attacker.ask(*questions)) == [False, True]
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [
+        [{**GAUSSIAN, "formula": "cost ~ age"}, {**DESCRIBE, "where": "age > 0.5"}],
+        [{"kind": "correlation", "columns": ["cost", "age"]}, {**DESCRIBE, "where": "age > 0.5"}, DESCRIBE],
+        [{**DESCRIBE, "where": "age > 0.5"}, {**BINOMIAL, "formula": "hiv ~ sex + age"}, {**TABLE, "where": "age > 0.5"}, TABLE],
+    ],
+    ids=lambda questions: " - ".join(str(one["kind"]) for one in questions),
+)
+def test_a_number_between_others_selects_as_well(tmp_path: Path, questions: list[dict[str, Any]]) -> None:
+    """Everybody was there never or once, the victim twice: the product with the outcome less the sum of those who were there."""
+    attacker = Attacker(tmp_path, changed(lambda table: table.assign(age=(table.index % 2).astype(float)), age=2.0))
+    assert any(refused(attacker.ask(*questions)))
+
+
+def test_the_only_one_who_lacks_both(tmp_path: Path) -> None:
+    """Forty lack an age and forty a sex, the victim both: four models by inclusion and exclusion."""
+    tables = hospitals()
+    first = tables[NAMES[0]].astype({"sex": object})
+    first.loc[range(40), "age"] = np.nan
+    first.loc[[0, *range(50, 89)], "sex"] = None
+    tables[NAMES[0]] = first
+    formulas = ("cost ~ ward", "cost ~ ward + sex", "cost ~ ward + age", "cost ~ ward + age + sex")
+    found = Attacker(tmp_path, tables).ask(*({**GAUSSIAN, "formula": formula} for formula in formulas))
+    assert refused(found) == [False, False, False, True]
+
+
+def test_many_random_groups_cannot_be_solved_for_anybody(tmp_path: Path) -> None:
+    """Dinur and Nissim 2003: each answer an equation, until there are as many as people. Long before, nobody gets another one."""
+    random = np.random.default_rng(7)
+    tables = {name: table.iloc[:60].reset_index(drop=True) for name, table in hospitals().items()}
+    attacker = Attacker(tmp_path, tables)
+    people = pd.concat(tables.values(), ignore_index=True)
+    equations = [np.ones(len(people))]
+    for _ in range(12):
+        cuts = np.sort(random.choice(np.arange(35, 85, 0.5), 4, replace=False))
+        where = f"(age > {cuts[0]} and age <= {cuts[1]}) or (age > {cuts[2]} and age <= {cuts[3]})"
+        found = attacker.ask({**GAUSSIAN, "formula": "cost ~ ward + sex + hiv", "where": where})[0]
+        if "refused" in found:
+            continue
+        inside = ((people.age > cuts[0]) & (people.age <= cuts[1])) | ((people.age > cuts[2]) & (people.age <= cuts[3]))
+        design = [people.ward == "b", people.ward == "c", people.sex == "M", people.hiv == 1]
+        equations += [inside * 1.0, *(inside * column * 1.0 for column in design)]
+    found_out = np.linalg.pinv(np.array(equations)) @ np.array(equations)
+    assert len(equations) > 10 and np.diag(found_out).max() <= 0.45
