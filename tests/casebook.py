@@ -46,6 +46,9 @@ STEPS = (
     "opened", "job", "sealed", "voted", "released", "done", "destroyed", "closed",
 )  # fmt: skip
 TABLE = {"person": "patient_no", "columns": {"age": ("quasi", None), "birth_date": ("quasi", "year"), "death14": ("sensitive", None)}}
+# The same table at hospitals with rules of de-identification: one column treated as they say, one as the study asks.
+BANDS = {"treat": '{ do = "age", width = 5 }', "kind": "text"}
+MONTHS = {"treat": '{ do = "date", to = "month" }', "kind": "text"}
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
 
@@ -61,6 +64,7 @@ class Casebook:
         self.cosigners: dict[str, Ed25519PrivateKey] = {}
         self.hospitals = list(HOSPITALS)[:hospitals]
         self.absent: str | None = None  # who does not join
+        self.ruled = False  # whether hospitals have rules of de-identification
         self.staffed: list[str] | None = None  # whose people are enrolled; None: all hospitals'
         self.origin, self.log_key = ORIGIN, Ed25519PrivateKey.from_private_bytes(self._bytes("log key"))
         self.case, self.job = self._bytes("case").hex()[:32], self._bytes("job").hex()[:32]
@@ -178,6 +182,8 @@ class Casebook:
         """Keep the application document."""
         columns = {name: {"is": is_, "keep": keep} for name, (is_, keep) in TABLE["columns"].items()}  # type: ignore[attr-defined]
         columns["name"] = {"is": "identifier"}
+        if self.ruled:
+            columns["birth_date"] = {"is": "quasi", **MONTHS}
         document = {
             "title": "뇌졸중 뒤 14일 안의 사망", "purpose": "scientific-research", "smallest_cell": 10, "applicant": RESEARCHER,
             "case": self.case, "tables": {"patients": {"person": TABLE["person"], "columns": columns}}, "kinds": ["table", "glm"],
@@ -242,17 +248,22 @@ class Casebook:
 
     def permit(self, hospital: str, /, *, signer: str | None = None, **changes: Any) -> str:
         """Keep the signed permit of a hospital."""
-        columns = {
+        columns: dict[str, dict[str, Any]] = {
             name: {"is": is_, "keep": keep, "kind": "number", "levels": [], "two_valued": False}
             for name, (is_, keep) in TABLE["columns"].items()  # type: ignore[attr-defined]
         }
+        if self.ruled:
+            columns |= {
+                name: {"is": "quasi", **how, "levels": [], "two_valued": False} for name, how in (("age", BANDS), ("birth_date", MONTHS))
+            }
+        rules = {"version": 2, "rules": {"patients": {"name": "kr-pseudonym", "sha256": self._bytes("rules").hex()}}} if self.ruled else {}
         document = Permit(
             case=self.case, hospital=hospital, applicant=RESEARCHER, applicant_key=self.keys_of(RESEARCHER).public,
             purpose="scientific-research", legal_basis="pipa-28-2", application=self.applied,
             tables={"patients": AgreedTable.model_validate({"person": TABLE["person"], "columns": columns})}, kinds=["table", "glm"],
             hospitals=self.hospitals, **self.terms(),
         )  # fmt: skip
-        return self.keep_signed("permit", document.plain() | changes, signer or hospital)
+        return self.keep_signed("permit", document.plain() | rules | changes, signer or hospital)
 
     def terms(self) -> dict[str, Any]:
         at_least = min(2, len(self.hospitals))
@@ -478,6 +489,13 @@ def play_certified(until: str = "closed", **options: Any) -> Casebook:
         if step == until:
             break
     return book
+
+
+def play_ruled(until: str = "closed") -> Casebook:
+    """A case at hospitals with rules of de-identification, which their permits name."""
+    book = play(until="datasets")
+    book.ruled = True
+    return book.play(until=until, after="datasets")
 
 
 def play(*, until: str = "closed", seed: str = "pumasi", hospitals: int = 3, release: str = "two-people", drb: int = 3) -> Casebook:

@@ -66,3 +66,13 @@ def test_the_bundle_with_a_witness_is_the_one_that_was_kept_and_verifies(capsys:
     assert hashlib.sha256(WITNESSED.read_bytes()).hexdigest() == "3f019cf215ae446db455fa3813529d632a754ad0f7f542ac7190ba4c8a83f84f"
     assert verify.main([str(WITNESSED), "--policy", str(WITNESSED_POLICY)]) == 0
     assert "Outside the membership the head is cosigned by witness.ministry.example/pumasi" in capsys.readouterr().out
+
+
+# Permits of the second version: they name the rules that a hospital's table is treated by, and treat columns as a rule file could say.
+RULED, RULED_POLICY = HERE / "bundle-ruled.json", HERE / "bundle-ruled.policy"
+
+
+def test_the_bundle_under_rules_is_the_one_that_was_kept_and_verifies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert hashlib.sha256(RULED.read_bytes()).hexdigest() == "4beb0d8d17c4f59df71482d1e514d345f0d7dc470a5be6aa1aa70cc47e3f0c1d"
+    assert verify.main([str(RULED), "--policy", str(RULED_POLICY)]) == 0
+    assert "shows the table 'patients' as the rules 'kr-pseudonym' treat it, or less of it" in capsys.readouterr().out

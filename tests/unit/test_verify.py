@@ -20,7 +20,7 @@ from pumasi.kernel.errors import Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.ledger import bundle, note, verify
 from pumasi.ledger.tree import leaf_hash
-from tests.casebook import COORDINATOR, ORIGIN, PLATFORM, RESEARCHER, STEPS, Casebook, play, play_certified
+from tests.casebook import BANDS, COORDINATOR, MONTHS, ORIGIN, PLATFORM, RESEARCHER, STEPS, Casebook, play, play_certified, play_ruled
 
 WHOLE = play()
 FIRST, SECOND, THIRD = WHOLE.hospitals
@@ -62,6 +62,12 @@ def test_a_whole_case_is_verified_and_told(tmp_path: Path, capsys: pytest.Captur
     assert "without a policy they are the bundle's own" in out
     assert out.rstrip().endswith("KEYS NOT PINNED (consistent, not authentic)")
     assert "NOT WITNESSED" not in out
+
+
+def test_a_case_under_rules_is_verified_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = said(tmp_path, capsys, play_ruled().bundle())
+    assert code == 0
+    assert f"{FIRST}: shows the table 'patients' as the rules 'kr-pseudonym' treat it, or less of it (SHA-256 " in out
 
 
 def test_fingerprints_are_those_that_the_kernel_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -1110,6 +1116,16 @@ def issue_with(*, signer: str | None = None, **changes: Any) -> Casebook:
     return book
 
 
+def ruled_with(columns: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Casebook:
+    """A permit of a hospital with rules of de-identification, after a change of columns or fields."""
+    book = play_ruled(until="authorised")
+    value = copy.deepcopy(parse_canonical(canonical(book.documents[book.permit(FIRST)]["body"]["body"]["tables"])))
+    for name, change in (columns or {}).items():
+        value["patients"]["columns"][name] = {"is": "quasi", "levels": [], "two_valued": False, **change}
+    book.say(ev.PermitIssued, FIRST, permit=book.permit(FIRST, **({"tables": value} | changes)), seen=book.head(), **book.terms())
+    return book
+
+
 def open_with(**changes: Any) -> Casebook:
     book = play(until="issued")
     book.say(ev.WorkspaceOpened, FIRST, manifest=book.manifest(FIRST, **changes))
@@ -1140,6 +1156,8 @@ def tables(**changes: Any) -> dict[str, Any]:
             value["patients"]["person"] = change
         elif name == "table":
             value[change] = value.pop("patients")
+        elif name == "birth":
+            value["patients"]["columns"]["birth_date"] = {"is": "quasi", "levels": [], "two_valued": False, **change}
         elif name == "column":
             value["patients"]["columns"][change] = value["patients"]["columns"].pop("age")
         else:
@@ -1177,6 +1195,17 @@ DOCUMENTS: dict[str, tuple[Callable[[], Casebook], str]] = {
     "a permit for another table": (lambda: issue_with(tables=tables(table="births")), "columns"),
     "a permit for another person column": (lambda: issue_with(tables=tables(person="name")), "columns"),
     "a permit for another column": (lambda: issue_with(tables=tables(column="income")), "columns"),
+    "a permit with another treatment than was asked for": (lambda: ruled_with({"birth_date": BANDS}), "columns"),
+    "a permit without the treatment that was asked for": (lambda: ruled_with({"birth_date": {"keep": None, "kind": "date"}}), "columns"),
+    "a permit with both ways of treating": (lambda: ruled_with({"age": {**BANDS, "keep": None}}), "fields"),
+    "a permit with an empty treatment": (lambda: ruled_with({"age": BANDS | {"treat": ""}}), "fields"),
+    "a permit with a treatment where the year was asked for": (lambda: issue_with(tables=tables(birth=MONTHS)), "columns"),
+    "a permit with rules for another table": (
+        lambda: ruled_with(rules={"births": {"name": "kr-pseudonym", "sha256": "00" * 32}}), "a table that it does not open"
+    ),
+    "a permit with rules that have no digest": (lambda: ruled_with(rules={"patients": {"name": "kr-pseudonym"}}), "fields"),
+    "a permit of the second version without rules": (lambda: ruled_with(rules={}), "fields"),
+    "a permit of a third version": (lambda: ruled_with(version=3), "fields"),
     "a permit with another class": (lambda: issue_with(tables=tables(is_="plain")), "columns"),
     "a permit without the year rule": (lambda: issue_with(tables=tables(keep="year")), "columns"),
     "a permit with other cells": (lambda: issue_with(smallest_cell=20), "smallest_cell"),

@@ -153,7 +153,8 @@ def test_a_frame_has_numbers_codes_and_dense_people(tmp_path: Path) -> None:
     np.testing.assert_array_equal(alive.codes[order], [1, 0, -1, 1, 0])
     np.testing.assert_array_equal(born.numbers[order], [1960, 1971, np.nan, np.nan, 1971])
     assert conscious.numbers is None and alive.levels == ("False", "True")
-    assert seen.numbers is None and seen.codes is None
+    assert seen.numbers is None and seen.codes is not None
+    np.testing.assert_array_equal(seen.codes[order] == -1, [False, False, True, False, False])  # whether there is a value, and no more
 
 
 def test_the_columns_asked_for_are_the_columns_of_the_frame(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ class Frame:
         column = self.column(name)
         if column.numbers is not None:
             return column.numbers
-        if column.codes is None or not set(column.levels) <= {"False", "True"}:
+        if column.codes is None or not column.levels or not set(column.levels) <= {"False", "True"}:
             raise Invalid(f"the column {name!r} is not numeric; use it as a category, or leave it out")
         # the last two entries are reached by the codes -2 and -1
         worth = np.array([float(level == "True") for level in column.levels] + [np.nan, np.nan])

@@ -65,8 +65,7 @@ def _read(agreed: Agreed, cell: str) -> str:
 
 def _column(name: str, agreed: Agreed, found: Any) -> Column:
     if not _is_number(agreed):
-        codes = np.asarray(found, dtype=np.int32) if agreed.levels else None
-        return Column(name=name, numbers=None, codes=codes, levels=tuple(agreed.levels))
+        return Column(name=name, numbers=None, codes=np.asarray(found, dtype=np.int32), levels=tuple(agreed.levels))
     numbers = np.asarray(found, dtype=np.float64)
     return Column(name=name, numbers=numbers, codes=_number_codes(numbers, agreed.levels), levels=tuple(agreed.levels))
 
