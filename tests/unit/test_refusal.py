@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pumasi.analysis import memory, meta, methods, refusal, secure
+from pumasi.analysis import filter, memory, meta, methods, refusal, secure
 from pumasi.analysis.frame import Terms
 from pumasi.analysis.refusal import REASONS, Reason, Refusal
 from pumasi.analysis.suppression import protect
@@ -20,9 +19,8 @@ from pumasi.client.outcome import text
 from pumasi.client.results import Result
 from pumasi.kernel.envelope import canonical, parse_canonical
 from pumasi.kernel.errors import Refused, Tampered
-from pumasi.node.workspace.keeper import NO_COMPARISON
-from tests.analysis_models import ask
-from tests.analysis_rounds import glm, split
+from tests.analysis_models import ask, question
+from tests.analysis_rounds import frame, glm, split
 from tests.joint_jobs import NAMES, Joint, dealt, results
 from tests.refusal_sentences import templates
 
@@ -188,26 +186,29 @@ def one_far_out_in_another_unit() -> list[str]:
 
 def told_twice() -> list[str]:
     """A hospital claims another one's place in the sum."""
-    question = {"hospitals": ["h"], "of": "glm"}
-    return said(meta.advance([2.0] + [0.0] * 19, question, {"step": "estimates"}, TERMS))
+    plain = {"hospitals": ["h"], "of": "glm"}
+    return said(meta.advance([2.0] + [0.0] * 19, plain, {"step": "estimates"}, TERMS))
 
 
 def running_away() -> list[str]:
     design = {"outcome": "n", "columns": [{"name": "Intercept", "factors": []}]}
-    question = {"kind": "glm", "family": "poisson", "formula": "n ~ 1", "design": design}
+    plain = {"kind": "glm", "family": "poisson", "formula": "n ~ 1", "design": design}
     state = {"step": "start", "scales": [1.0], "centres": [0.0], "null_deviance": 1.0, "unit": 1.0, "scale": 1.0}
-    return said(methods.KINDS["glm"].advance([1.0, 0.0, 0.0], question, state, TERMS))
+    return said(methods.KINDS["glm"].advance([1.0, 0.0, 0.0], plain, state, TERMS))
 
 
-def remembered(*, load: int = 600, where: bool = True) -> list[str]:
-    """The sums of a comparison with an earlier question, of which all but the condition is the same."""
-    before: dict[str, Any] = {"name": "before", "kind": "describe", "table": "t", "columns": ["age"], "reads": ["age"]}
-    before |= {"column_kinds": {"age": "number"}, "levels": {"age": []}, "two_valued": [], "hospitals": ["a", "b", "c"]}
-    now = {**before, "name": "now", "columns": ["dose"], "reads": ["dose"], "column_kinds": {"dose": "number"}, "levels": {"dose": []}}
-    now = {**now, "kind": "count"} if not where else {**before, "filter": {"is": "present", "column": "age"}}
-    length = memory.length(now, before)
-    everybody, few = [600.0, float(load), 600.0, 0.0, 0.0], [600.0, 600.0, 597.0, 0.0, 3.0]
-    total = (everybody if load != 600 else few) + [0.0] * (length - 5)
+def remembered(*, load: int = 0, where: str | None = None, lacking: int = 0, **fields: Any) -> list[str]:
+    """What an earlier description of everybody's age makes of a question; `load`: people who have left the table since."""
+    whole = PEOPLE.assign(dose=np.where(PEOPLE.index < lacking, np.nan, PEOPLE["dose"]))
+    levels: dict[str, list[str]] = {name: GROUPS.get(name, []) for name in whole}
+    kinds = {"age": "number", "dose": "number"}
+    before = question("describe", [whole], levels=levels, columns=["age"]) | {"name": "before", "reads": ["age"]}
+    now = question(fields.pop("kind", "describe"), [whole], levels=levels, **(fields or {"columns": ["age"]})) | {"reads": ["age", "dose"]}
+    if where:
+        now |= {"where": where, "filter": filter.compile(where, kinds=kinds, levels={"age": [], "dose": []})}
+    rows = frame(whole, levels)
+    footprints = [memory.Footprint.of(rows, one | {"here": "h0"}) for one in (now, before)]
+    total = memory.local(footprints[0], footprints[1], asked=(now, before), load=rows.rows - load)
     return [one.reason for one in memory.refusals(total, now, before, TERMS)]
 
 
@@ -239,10 +240,11 @@ SCENES: dict[Reason, Callable[[], list[str]]] = {
     "other-unit": one_far_out_in_another_unit,
     "other-results": with_other_results,
     "cannot-be-checked": lambda: safe({"kind": "survival", "name": "s", "table": "t"}),
-    "remembered-difference": lambda: remembered(),
-    "remembered-source": lambda: remembered(load=597),
+    "remembered-difference": lambda: remembered(where=f"age < {sorted(PEOPLE['age'])[-4]}"),
+    "remembered-missing": lambda: remembered(lacking=2, kind="glm", family="gaussian", formula="age ~ dose"),
+    "remembered-source": lambda: remembered(load=3),
 }  # fmt: skip
-OVER_HOSPITALS = {"remembered-missing", "remembered-hospitals"}  # below, in whole jobs
+OVER_HOSPITALS = {"remembered-hospitals", "remembered-together"}  # below, in whole jobs
 
 
 @pytest.mark.parametrize("code", [code for code in REASONS if code not in OVER_HOSPITALS])
@@ -251,21 +253,18 @@ def test_each_code_can_occur(code: Reason) -> None:
 
 
 def test_what_was_asked_before_is_a_reason_with_a_code(tmp_path: Path) -> None:
-    """Questions of one organisation: one without two people who lack an age, one without a hospital."""
+    """Questions of one organisation: without one person, and without one hospital."""
     assert SCENES.keys() | OVER_HOSPITALS == REASONS.keys()
     tables = dealt(3)
-    first = tables[NAMES[0]]
-    tables[NAMES[0]] = first.assign(age=np.where(first.index < 2, np.nan, first["age"]))
     ages = {"name": "ages", "kind": "describe", "table": "patients", "columns": ["age"]}
     deaths = {"name": "deaths", "kind": "describe", "table": "patients", "columns": ["death14"]}
-    fit = {"name": "fit", "kind": "glm", "family": "binomial", "table": "patients", "formula": "death14 ~ age"}
-    sealed = Joint(tmp_path, tables, [deaths, fit]).sealed()[NAMES[0]]
-    assert [one.get("reasons") for one in results(sealed)] == [None, ["remembered-missing"]]
+    tables[NAMES[1]].loc[0, "age"] = 57.3333
+    both = [{**deaths, "name": where, "where": where} for where in ("age < 57.3332", "age > 57.3334")]
+    sealed = Joint(tmp_path, tables, [{**deaths, "where": "age > 0"}, *both], number="4").sealed()[NAMES[0]]
+    assert [one.get("reasons") for one in results(sealed)] == [None, None, ["remembered-together"]]
     answered = Joint(tmp_path, tables, [ages], number="2").sealed()[NAMES[0]]
+    assert results(answered)[0].keys().isdisjoint({"refused", "reasons"})
     fewer = {name: tables[name] for name in NAMES[:2]}
     again = Joint(tmp_path, fewer, [ages], remembered=answered.asked, hospitals_at_least=2, number="3").sealed()
     for one in again.values():
         assert results(one)[0]["reasons"] == ["remembered-hospitals"]
-    assert NO_COMPARISON.reason == "remembered-source" and json.loads(answered.data)["analyses"][0].keys().isdisjoint(
-        {"refused", "reasons"}
-    )
