@@ -106,6 +106,10 @@ class Mail:
             self.post.messages.setdefault(label, {})[self.me] = data
             self.post.arrived.notify_all()
 
+    def trade(self, label: str, data: bytes) -> dict[str, bytes]:
+        self.send(label, data)
+        return self.receive(label)
+
     def receive(self, label: str, sender: str | None = None) -> dict[str, bytes]:
         wanted = {sender} if sender else self.everybody
         with self.post.arrived:

@@ -127,6 +127,10 @@ class Exchange:
         if changed is not None:
             self.relay.mailbox.put(self.job.job, label, self.me, changed)
 
+    def trade(self, label: str, data: bytes) -> dict[str, bytes]:
+        self.send(label, data)
+        return self.receive(label)
+
     def receive(self, label: str, sender: str | None = None) -> dict[str, bytes]:
         wanted = {sender} if sender else set(self.job.permits)
         waited = 0.0

@@ -72,8 +72,8 @@ class Channel:
     def get(self, target: str, *, wait: float = 0) -> httpx.Response:
         return self._send("GET", target, b"", wait)
 
-    def post(self, target: str, body: bytes) -> httpx.Response:
-        return self._send("POST", target, body, 0)
+    def post(self, target: str, body: bytes, *, wait: float = 0) -> httpx.Response:
+        return self._send("POST", target, body, wait)
 
     def put(self, target: str, body: bytes) -> httpx.Response:
         return self._send("PUT", target, body, 0)

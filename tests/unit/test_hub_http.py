@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from pumasi.kernel.event import CONSORTIUM
 from pumasi.ledger import bundle, note, verify
 from pumasi.store.document import Document
 from pumasi.store.hubname import hub_name
+from pumasi.store.mail import unpacked
 from pumasi.store.once import SWEEP, Once
 from tests.casebook import COORDINATOR, HOSPITALS, ORIGIN, RESEARCHER, STEPS, Casebook, play
 from tests.live_hub import DescribedBook, LiveHub
@@ -457,6 +459,27 @@ def test_the_hospitals_of_a_job_exchange_and_nobody_else_reads_or_writes(live: L
     for who in (OUTSIDE, COORDINATOR, RESEARCHER, f"steward@{book.hospitals[0]}"):
         with pytest.raises(Refused, match="only the hospitals of a job write"):
             hub.channel(who).put(target, b"mine")
+
+
+def test_a_hospital_leaves_its_share_and_takes_everybodys_in_one_request(live: Live) -> None:
+    book = play(until="job")
+    hub = live(book)
+    target, (first, *others) = f"/jobs/{book.job}/q0r1", book.hospitals
+    assert unpacked(hub.channel(first).post(target, b"share\n").content) == {first: b"share\n"}, "it waits for nobody unless it is asked to"
+    with ThreadPoolExecutor(len(others)) as threads:
+        answers = threads.map(lambda name: unpacked(hub.channel(name).post(f"{target}?wait=20", name.encode(), wait=20).content), others)
+        assert list(answers) == [{first: b"share\n"} | {name: name.encode() for name in others}] * len(others)
+    for who in (OUTSIDE, COORDINATOR, RESEARCHER, f"steward@{first}"):
+        with pytest.raises(Refused, match="only the hospitals of a job write"):
+            hub.channel(who).post(target, b"mine")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"[]\nx", b'[["a",1]]\n', b'[["a",-1]]\n', b'[["a",1],["a",1]]\nxx', b'[["a",true]]\nx', b"{}\n"]
+)
+def test_an_answer_that_holds_other_messages_than_it_says_is_noticed(body: bytes) -> None:
+    with pytest.raises(Tampered):
+        unpacked(body)
 
 
 def test_the_applicant_reads_what_was_released_and_no_share(live: Live) -> None:

@@ -17,6 +17,7 @@ from pumasi.kernel.envelope import Keys, b64, canonical, open_signed, parse_cano
 from pumasi.kernel.errors import Refused, Tampered
 from pumasi.kernel.job import Handshake
 from pumasi.kernel.seal import derive, release_key, seal, seal_to, unseal
+from pumasi.node.jobs.message import Message
 from pumasi.node.jobs.rounds import Failed
 from tests.analysis_rounds import Pooled, assert_pooled, frame
 from tests.joint_jobs import LEVELS, NAMES, Change, Joint, Local, Refusing, dealt, patients, results
@@ -102,7 +103,7 @@ def test_nothing_that_passes_the_hub_shows_a_number(tmp_path: Path) -> None:
         elif label == "key":
             assert all(len(unb64(value)) == 12 + 32 + 16 for value in parse_canonical(data).values())
         else:
-            assert not any(word in data for word in (b'"share"', b'"refused"', b'"analyses"', b'"step"'))
+            assert not any(word in data for word in (b'"under"', b'"refused"', b'"analyses"', b'"step"'))
 
 
 def test_even_a_hospital_that_opens_a_share_finds_it_masked(tmp_path: Path) -> None:
@@ -111,10 +112,10 @@ def test_even_a_hospital_that_opens_a_share_finds_it_masked(tmp_path: Path) -> N
     key = joint.runs[joint.lead]._key
     total = []
     for name, half in joint.halves.items():
-        message = parse_canonical(unseal(key, joint.relay.passed[(name, "q0r1")], context=f"{joint.digest}|q0r1|{name}".encode()))
+        message = Message.read(unseal(key, joint.relay.passed[(name, "q0r1")], context=f"{joint.digest}|q0r1|{name}".encode()))
         plain = secure.encode(half.seen[0], hospitals=3)
-        masked = secure.unpack(unb64(message["share"]), len(plain))
-        assert message["refused"] == []
+        masked = secure.unpack(message.share, len(plain))
+        assert message.reasons == []
         assert not set(masked) & set(plain)
         total.append(masked)
     sums = [sum(values) for values in zip(*(half.seen[0] for half in joint.halves.values()), strict=True)]
@@ -259,6 +260,22 @@ def rewritten(joint: Joint, name: str, label: str, change: Callable[[Any], Any])
     return lie
 
 
+def reworded(joint: Joint, name: str, label: str, change: Callable[[dict[str, Any], bytes], bytes]) -> Change:
+    """The same of its message of a round: `change` makes a message of the head and the share."""
+
+    def lie(data: bytes) -> bytes:
+        key, context = joint.runs[name]._key, f"{joint.digest}|{label}|{name}".encode()
+        head, _, share = unseal(key, data, context=context).partition(b"\n")
+        return seal(key, change(parse_canonical(head), share), context=context)
+
+    return lie
+
+
+def from_elsewhere(head: dict[str, Any], share: bytes) -> bytes:
+    """A share under the name of another step."""
+    return canonical({**head, "under": sha256(b"another step")}) + b"\n" + share
+
+
 def nudged(state: dict[str, Any]) -> dict[str, Any]:
     """A state with one number changed a little."""
     return {**state, "outcome_mean": state["outcome_mean"] * (1 + 1e-8)}
@@ -274,11 +291,44 @@ OTHER_STEPS: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("change", OTHER_STEPS)
-def test_a_lead_that_sends_another_step_is_caught_by_every_other(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+def test_a_lead_that_goes_on_from_another_step_is_caught_by_every_other(tmp_path: Path, change: Callable[[Any], Any]) -> None:
     joint = Joint(tmp_path, dealt(3), [GLM])
+    joint.changes[(joint.lead, "q0r4")] = reworded(joint, joint.lead, "q0r4", from_elsewhere)
     joint.changes[(joint.lead, "q0r3s")] = rewritten(joint, joint.lead, "q0r3s", change)
     stopped = joint.failed()
     assert {name: error.reason for name, error in stopped.items()} == dict.fromkeys(joint.others, "disagreement")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda state: {**state, "more": 1}, lambda state: {"step": "done", "result": {}}, lambda _: [1], lambda _: 7]
+)
+def test_a_lead_that_ends_a_question_in_another_way_is_caught_by_every_other(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+    joint = Joint(tmp_path, dealt(3), [TABLE])
+    joint.changes[(joint.lead, "q0r1s")] = rewritten(joint, joint.lead, "q0r1s", change)
+    stopped = joint.failed()
+    assert {name: error.reason for name, error in stopped.items()} == dict.fromkeys(joint.others, "disagreement")
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_where_steps_differ_in_name_the_round_is_taken_again_from_the_leads(tmp_path: Path, who: int) -> None:
+    """As where the logarithms of two machines differ in their last digit."""
+    plain = results(Joint(tmp_path, dealt(3), [GLM], number="0").sealed()["들꽃"])[0]
+    joint = Joint(tmp_path, dealt(3), [GLM], number="1")
+    name = list(joint.tables)[who]
+    joint.changes[(name, "q0r4")] = reworded(joint, name, "q0r4", from_elsewhere)
+    sealed = joint.sealed()
+    assert len({one.data for one in sealed.values()}) == 1
+    assert results(sealed["들꽃"])[0]["coefficients"] == plain["coefficients"]
+    assert {label for _, label in joint.relay.passed if label.endswith(("s", "b"))} == {"q0r3s", "q0r4b", f"q0r{plain['rounds']}s"}
+    first, again = (joint.relay.passed[(name, label)] for label in ("q0r4", "q0r4b"))
+    assert first[-64:] != again[-64:]  # masked anew
+
+
+def test_a_hospital_that_never_goes_on_from_the_agreed_step_stops_the_job(tmp_path: Path) -> None:
+    joint = Joint(tmp_path, dealt(3), [GLM])
+    for label in ("q0r2", "q0r2b"):
+        joint.changes[("들꽃", label)] = reworded(joint, "들꽃", label, from_elsewhere)
+    assert {error.reason for error in joint.failed().values()} == {"tampered"}
 
 
 def more_people(document: dict[str, Any]) -> dict[str, Any]:
@@ -306,27 +356,36 @@ def test_a_lead_that_sends_another_result_is_caught_by_every_other(tmp_path: Pat
     assert {name: getattr(outcome[name], "reason", None) for name in joint.others} == dict.fromkeys(joint.others, "disagreement")
 
 
+def saying(**changes: Any) -> Callable[[dict[str, Any], bytes], bytes]:
+    return lambda head, share: canonical({**head, **changes}) + b"\n" + share
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda message: {**message, "share": message["share"][:-4]},
-        lambda message: {**message, "share": 5},
-        lambda message: {**message, "share": "=no base64"},
-        lambda message: {"share": message["share"]},
-        lambda message: {**message, "refused": "no"},
-        lambda message: {**message, "refused": [3]},
-        lambda message: {"share": message["share"], "refused": []},
-        lambda message: {**message, "refused": ["too few people"]},
-        lambda message: {**message, "refused": ["too few people"], "reasons": ["patient"]},
-        lambda message: {**message, "refused": ["too few people"], "reasons": [["smallest-cell"]]},
-        lambda message: {**message, "more": 1},
-        lambda message: [message],
-        lambda message: {**message, "share": b64(bytes(len(unb64(message["share"]))))},
+        lambda head, share: canonical(head) + b"\n" + share[:-16],
+        lambda head, share: canonical(head) + b"\n" + share[:-1],
+        lambda head, share: canonical(head) + b"\n",
+        lambda head, share: canonical(head),
+        lambda head, share: share,
+        lambda head, share: b"\n" + share,
+        lambda head, share: canonical([head]) + b"\n" + share,
+        lambda head, share: canonical({"under": head["under"]}) + b"\n" + share,
+        lambda head, share: canonical(head) + b"\n" + bytes(len(share)),
+        saying(under=5),
+        saying(refused="no"),
+        saying(refused=[3]),
+        saying(refused=["too few people"]),
+        saying(refused=["too few people"], reasons=["patient"]),
+        saying(refused=["too few people"], reasons=[["smallest-cell"]]),
+        saying(more=1),
     ],
 )
-def test_a_hospital_that_sends_no_share_of_this_round_stops_the_job(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+def test_a_hospital_that_sends_no_share_of_this_round_stops_the_job(
+    tmp_path: Path, change: Callable[[dict[str, Any], bytes], bytes]
+) -> None:
     joint = Joint(tmp_path, dealt(3), [TABLE])
-    joint.changes[("들꽃", "q0r1")] = rewritten(joint, "들꽃", "q0r1", change)
+    joint.changes[("들꽃", "q0r1")] = reworded(joint, "들꽃", "q0r1", change)
     stopped = joint.failed()
     assert set(stopped) == set(joint.tables) and {error.reason for error in stopped.values()} == {"tampered"}
 

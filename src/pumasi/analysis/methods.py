@@ -1,8 +1,8 @@
 """The catalogue of federated methods, and how the nodes agree on each other's steps.
 
 Every method is a handful of functions over one state. Each round every hospital adds `local(frame, question, state)` to one sum; `refusals`
-judges the sum, and `advance` turns it into the next state, until its step is "done". The lead sends the state; everybody else computes
-it as well. `advance` rounds in plain Python, or element by element (linear.py): machines with other numeric libraries get the same bits.
+judges the sum, and `advance` turns it into the next state, until its step is "done". Everybody computes the state; where two differ, the
+lead sends its own. `advance` rounds in plain Python, or element by element (linear.py): the same bits, whatever a machine's libraries.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, refuse
 from pumasi.kernel.event import CONSORTIUM
 from pumasi.kernel.model import RandomId
 from pumasi.ledger import note
+from pumasi.store import mail
 from pumasi.store.db import open_db
 from pumasi.store.document import Document
 from pumasi.store.keyring import open_keyring
@@ -372,6 +373,14 @@ def _mailbox_routes(app: FastAPI, hub: Hub) -> None:
         refuse_if(None if caller.id in hospitals else "only the hospitals of a job write to its mailbox")
         hub.mailbox.put(job, label, caller.id, caller.body)
         return {"kept": True}
+
+    @app.post("/jobs/{job}/{label}")
+    def trade(job: str, label: Label, caller: Signed, wait: Seconds = 0) -> Response:
+        """Both at once, for hospitals: a round then takes each of them one request."""
+        put(job, label, caller)
+        with hub.callers.seated(caller.id, wait) as seconds:
+            found = hub.mailbox.get(job, label, expected=parties(job)[1], seconds=seconds)
+        return Response(mail.packed(found), media_type="application/octet-stream")
 
     @app.get("/jobs/{job}/{label}")
     def get(job: str, label: Label, caller: Signed, sender: str | None = None, wait: Seconds = 0) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pumasi.kernel.envelope import Keys, b64, unb64
 from pumasi.kernel.errors import NotFound, Unreachable
 from pumasi.node.outgoing import Release, SealedShare, SignedEvent
 from pumasi.store.document import Document
+from pumasi.store.mail import unpacked
 from pumasi.store.tail import Tail
 
 LONG_POLL = 20.0
@@ -65,6 +66,11 @@ class Courier:
     def send_share(self, share: SealedShare) -> None:
         _only(SealedShare, share)
         self._channel.put(f"/jobs/{share.job}/{share.label}", share.data)
+
+    def trade_share(self, share: SealedShare, *, wait: float) -> dict[str, bytes]:
+        """Send a share and take, in the same request, what lies under its label by sender; waits until all have sent."""
+        _only(SealedShare, share)
+        return unpacked(self._channel.post(f"/jobs/{share.job}/{share.label}?wait={wait}", share.data, wait=wait).content)
 
     def send_release(self, release: Release) -> None:
         _only(Release, release)

@@ -195,6 +195,10 @@ class _Exchange:
     def send(self, label: str, data: bytes) -> None:
         self.node.courier.send_share(SealedShare(self.job.job, label, data))
 
+    def trade(self, label: str, data: bytes) -> dict[str, bytes]:
+        found = self.node.courier.trade_share(SealedShare(self.job.job, label, data), wait=POLL)
+        return found if set(self.job.permits) <= found.keys() else self.receive(label)
+
     def receive(self, label: str, sender: str | None = None) -> dict[str, bytes]:
         wanted = {sender} if sender else set(self.job.permits)
         arrived = 0

@@ -4,7 +4,7 @@
 2. share a key    drawn by the lead, sealed under each pair's key; the hub neither has it nor can put another in its place
 3. ask            per question: compared with what was answered before (memory.py), then round after round a local share, masked,
                   sealed, sent; shares fetched and summed; limits judged on the sum
-4. step           the lead sends the next state; everybody computed it too, and stops the job when they differ
+4. step           everybody computes the next state and names it with its share; at the end, or if they differ, the lead's is compared
 5. finish         small cells suppressed over everything known; the lead sends the bytes; everybody compares; one digest
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -33,6 +33,7 @@ from pumasi.kernel.permit import columns_of
 from pumasi.kernel.seal import derive, release_key, seal, unseal
 from pumasi.kernel.study import AgreedTable, level_value
 from pumasi.node.jobs.asked import Asked, LocalHalf
+from pumasi.node.jobs.message import Message
 from pumasi.node.jobs.questions import complete
 from pumasi.node.remembered import Earlier
 
@@ -50,11 +51,18 @@ class Failed(PumasiError):
         self.reason, self.about = reason, about
 
 
+class OtherStep(Tampered):
+    """The hospitals' shares of a round are not all for the same step."""
+
+
 class Exchange(Protocol):
     """How a job talks to the same job at the other hospitals. `receive` raises `Failed` when somebody stays silent."""
 
     def send(self, label: str, data: bytes) -> None: ...
     def receive(self, label: str, sender: str | None = None) -> dict[str, bytes]: ...
+    def trade(self, label: str, data: bytes) -> dict[str, bytes]:
+        """Send, and receive from everybody."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -190,19 +198,25 @@ class Run:
         for count in range(1, MOST_ROUNDS + 1):
             self.still_allowed()
             label = f"q{number}r{count}"
-            total, reasons = self._sum(
-                label, partial(self.half.local, question, state), partial(self._judge, method, question=question, state=state)
-            )
+            try:
+                total, reasons = self._round(label, method, question, state)
+            except OtherStep:  # if only in the last digit of a logarithm: everybody goes on from the lead's
+                state = self._agree_on(f"q{number}r{count - 1}", state)
+                total, reasons = self._round(f"{label}b", method, question, state)
             if reasons:
                 return {**head, "rounds": count, **refusal.told(reasons)}
-            state = self._agree_on(label, meant(partial(method.advance, total, question, state, self._terms)))
+            state = meant(partial(method.advance, total, question, state, self._terms))
             if state["step"] == "done":
+                state = self._agree_on(label, state)
                 outcome = state["result"] if "result" in state else refusal.told(refusal.read(state))
                 return {**head, "rounds": count, **self._told(number, question, outcome)}
         return {**head, "rounds": MOST_ROUNDS, **refusal.told([ENDLESS])}
 
-    def _judge(self, method: Method, total: list[float], *, question: dict[str, Any], state: dict[str, Any]) -> list[Refusal]:
-        return meant(partial(method.refusals, total, question, state, self._terms))
+    def _round(self, label: str, method: Method, question: dict[str, Any], state: dict[str, Any]) -> tuple[list[float], list[Refusal]]:
+        def judge(total: list[float]) -> list[Refusal]:
+            return meant(partial(method.refusals, total, question, state, self._terms))
+
+        return self._sum(label, partial(self.half.local, question, state), judge, under=sha256(rfc8785.dumps(state)))
 
     def _columns(self, table: str) -> set[str]:
         """All that this job reads of a table, and what earlier questions of the case read, which its own are compared with."""
@@ -225,31 +239,37 @@ class Run:
         return list(self._asked.mine.values())
 
     def _sum(
-        self, label: str, local: Callable[[], list[float]], judge: Callable[[list[float]], list[Refusal]]
+        self, label: str, local: Callable[[], list[float]], judge: Callable[[list[float]], list[Refusal]], *, under: str = ""
     ) -> tuple[list[float], list[Refusal]]:
-        """The sum of this round over all hospitals, or the reasons why it may not be used or one of them could not take part in it."""
-        share, reasons = self._own_share(local, judge)
-        values = secure.encode(share, hospitals=self._terms.hospitals) if not reasons else []
+        """The sum of this round over all hospitals, or the reasons why it may not be used or one of them could not take part in it.
+
+        `OtherStep`, and nothing is opened, where a hospital's share is not for the step `under`.
+        """
+        values, reasons = self._own_share(local, judge)
         assert self._masks is not None  # made by the handshake
-        masked = b64(secure.pack(self._masks.mask(values, round=label))) if not reasons else ""
-        self._send(label, {"share": masked, **refusal.told(reasons)})
-        messages = [_share_in(message) for message in self._receive(label).values()]
-        refused = refusal.united(there for _, there in messages)
+        mine = Message(under, secure.pack(self._masks.mask(values, round=label)) if not reasons else b"", reasons)
+        sealed = seal(self._key, mine.written(), context=self._context(label, self.party.hospital))
+        heard = self.exchange.trade(label, sealed)
+        messages = [Message.read(unseal(self._key, data, context=self._context(label, name))) for name, data in heard.items()]
+        if any(one.under != under for one in messages):
+            raise OtherStep("a hospital does not go on from the step that all agreed on")
+        refused = refusal.united(one.reasons for one in messages)
         if refused:
             return [], refused
-        total = secure.decode(secure.add(secure.unpack(sent, len(values)) for sent, _ in messages))
+        total = secure.decode(secure.add(secure.unpack(one.share, len(values)) for one in messages))
         return total, judge(total)
 
     def _own_share(
         self, local: Callable[[], list[float]], judge: Callable[[list[float]], list[Refusal]]
-    ) -> tuple[list[float], list[Refusal]]:
+    ) -> tuple[Sequence[int], list[Refusal]]:
+        """The own share, encoded but not masked, or why there is none."""
         try:
             share = local()
-            secure.encode(share, hospitals=self._terms.hospitals)
+            values = secure.encode(share, hospitals=self._terms.hospitals)
         except Refused as refused:
             return [], refusal.typed(refused)
         # Between one or two hospitals a mask hides nothing: whoever knows its own share knows the other's.
-        return (share, []) if self._terms.hospitals > 2 else (share, judge(share))
+        return values, judge(share) if self._terms.hospitals <= 2 else []
 
     def _agree_on(self, label: str, mine: dict[str, Any]) -> dict[str, Any]:
         """The lead's next state, after comparing it with one's own."""
@@ -321,12 +341,3 @@ def meant(step: Callable[[], T]) -> T:
         return step()
     except (ArithmeticError, ValueError, LookupError) as error:
         raise Tampered("the hospitals' shares add up to numbers that no data can give: one of them is wrong") from error
-
-
-def _share_in(message: Any) -> tuple[bytes, list[Refusal]]:
-    """A hospital's masked share of one round, or its reasons for giving none."""
-    match message:
-        case {"share": str(share), "refused": list(), "reasons": list(), **rest} if not rest:
-            return unb64(share), refusal.read(message)
-        case _:
-            raise Tampered("a hospital's message of this round is neither a share nor reasons why there is none")
