@@ -133,6 +133,10 @@ ROUTES: dict[tuple[str, str], str] = {
     ("POST", "/cases/{case}/reversals"): "the coordinating body agrees to reverse the deletion at the hospital named in the body",
     ("GET", "/cases/{case}/share"): "the coordinating body's half of a workspace key, sealed to the hospital that asks",
     ("PUT", "/jobs/{job}/{label}"): "a hospital leaves ciphertext for the others of a job",
+    (
+        "POST",
+        "/jobs/{job}/{label}",
+    ): "the same, and the answer is what lies there once all have sent: a line of JSON with senders and sizes, then the bytes",
     ("GET", "/jobs/{job}/{label}"): "what lies there; the applicant sees only `release` and `release-output`",
 }
 
