@@ -23,15 +23,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pumasi.analysis import audit, memory
-from pumasi.analysis.frame import Frame
-from pumasi.analysis.methods import KINDS
 from pumasi.client.questions import compiled
 from pumasi.kernel.envelope import Keys, canonical, sha256
 from pumasi.kernel.job import Job
 from pumasi.kernel.study import AgreedTable
+from pumasi.node.jobs.half import OpenHalf
 from pumasi.node.jobs.rounds import Failed, Party, Run
-from pumasi.node.remembered import Earlier
 from tests.analysis_rounds import Pooled, assert_pooled, frame
 
 HOSPITALS = (5, 20, 40)
@@ -119,29 +116,6 @@ class Mail:
             return {name: found[name] for name in sorted(wanted)}
 
 
-@dataclass
-class Half:
-    """A hospital's own data, without the sandbox around it."""
-
-    data: Frame
-
-    def load(self, table: str, columns: set[str]) -> int:
-        assert columns <= set(self.data.columns)
-        return self.data.rows
-
-    def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
-        return [float(value) for value in KINDS[question["kind"]].local(self.data, question, state)]
-
-    def compare(self, question: dict[str, Any], earlier: Earlier) -> list[float]:
-        asked = (question, earlier.question)
-        now, before = (memory.Footprint.of(self.data, one) for one in asked)
-        return memory.local(now, before, asked=asked, load=earlier.people)
-
-    def audit(self, question: dict[str, Any], before: list[Earlier], known: list[list[float]]) -> list[float]:
-        asked = [question, *(one.question for one in before)]
-        return [float(value) for value in audit.local([self.data] * len(asked), asked, known)]
-
-
 def _measure(hospitals: int) -> tuple[float, float, float, int]:
     """Milliseconds of the whole job, of the pooled fit, and of all hospitals' processor time; the number of rounds."""
     table, agreed = _patients(PEOPLE * hospitals), _agreed()
@@ -154,12 +128,13 @@ def _measure(hospitals: int) -> tuple[float, float, float, int]:
         questions=[compiled(dict(QUESTION), {"patients": agreed}, names)],
     )  # fmt: skip
     digest, post = sha256(canonical(job.plain())), Post()
-    halves = {name: Half(frame(table.iloc[at::hospitals].reset_index(drop=True), LEVELS)) for at, name in enumerate(names)}
+    frames = {name: frame(table.iloc[at::hospitals].reset_index(drop=True), LEVELS) for at, name in enumerate(names)}
 
     def work(name: str) -> bytes:
         run = Run(
             job=job, digest=digest, party=Party(name, keys[name], members), tables={"patients": agreed},
-            exchange=Mail(post, frozenset(names), name), half=halves[name], still_allowed=lambda: None, earlier=[],
+            exchange=Mail(post, frozenset(names), name), half=OpenHalf(lambda _, columns: frames[name].having(columns)),
+            still_allowed=lambda: None, earlier=[],
         )  # fmt: skip
         return run.run().data
 

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pumasi.analysis import audit, filter, memory, secure
+from pumasi.analysis import secure
 from pumasi.analysis.frame import Frame
-from pumasi.analysis.methods import KINDS
 from pumasi.client.questions import compiled
 from pumasi.hub.tasks import Mailbox
 from pumasi.kernel.envelope import Keys, canonical, sha256
 from pumasi.kernel.errors import PumasiError, Refused
 from pumasi.kernel.job import Job
 from pumasi.kernel.study import AgreedTable
+from pumasi.node.jobs.half import OpenHalf
 from pumasi.node.jobs.rounds import Failed, Party, Run, Sealed
 from pumasi.node.remembered import Earlier
 from tests.analysis_rounds import frame
@@ -69,32 +69,17 @@ def dealt(hospitals: int, table: pd.DataFrame | None = None) -> dict[str, pd.Dat
     return {name: table.iloc[number::hospitals].reset_index(drop=True) for number, name in enumerate(NAMES[:hospitals])}
 
 
-@dataclass
-class Local:
-    """A hospital's half without its sandbox: the very methods on the very frames."""
+class Local(OpenHalf):
+    """A hospital's half without its sandbox, which keeps what it has shared."""
 
-    tables: dict[str, Frame]
-    seen: list[list[float]] = field(default_factory=list)
-    _table: str = ""
-
-    def load(self, table: str, columns: set[str]) -> int:
-        assert columns <= set(self.tables[table].columns)
-        self._table = table
-        return len(set(self.tables[table].persons.tolist()))
+    def __init__(self, tables: dict[str, Frame]) -> None:
+        super().__init__(lambda table, columns: tables[table].having(columns))
+        self.tables = tables
+        self.seen: list[list[float]] = []
 
     def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
-        chosen = filter.seen(self.tables[self._table], question)
-        self.seen.append([float(value) for value in KINDS[question["kind"]].local(chosen, question, state)])
+        self.seen.append(super().local(question, state))
         return self.seen[-1]
-
-    def compare(self, question: dict[str, Any], earlier: Earlier) -> list[float]:
-        asked = (question, earlier.question)
-        now, before = (memory.Footprint.of(self.tables[self._table], one) for one in asked)
-        return memory.local(now, before, asked=asked, load=earlier.people)
-
-    def audit(self, question: dict[str, Any], before: list[Earlier], known: list[list[float]]) -> list[float]:
-        asked = [question, *(one.question for one in before)]
-        return [float(value) for value in audit.local([self.tables[self._table]] * len(asked), asked, known)]
 
 
 class Refusing(Local):

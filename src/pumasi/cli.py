@@ -16,6 +16,7 @@ from pumasi.demo import cli as demo_cli
 from pumasi.hub import cli as hub_cli
 from pumasi.kernel.errors import Invalid, PumasiError
 from pumasi.node import cli as node_cli
+from pumasi.rehearsal import cli as rehearsal_cli
 from pumasi.witness import cli as witness_cli
 
 EXTRAS = {
@@ -44,6 +45,7 @@ app.add_typer(client_cli.ledger_app, name="ledger")
 app.add_typer(deid_cli.app, name="deid")
 app.registered_commands += client_cli.people.registered_commands
 app.registered_commands += demo_cli.commands.registered_commands
+app.registered_commands += rehearsal_cli.commands.registered_commands
 
 
 @app.command()

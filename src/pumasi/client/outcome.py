@@ -46,6 +46,7 @@ def describe(project: Study, released: Released | None, bundle: Path) -> dict[st
     checkpoint = note.parse_checkpoint(written["checkpoint"])
     certificates = [entry["event"]["body"] for entry in written["entries"] if entry["event"]["body"]["type"] == "WorkspaceDestroyed"]
     return {
+        "rehearsal": False,
         "case": project.case,
         "title": project.application.title,
         "analyses": analyses,
@@ -63,15 +64,20 @@ def describe(project: Study, released: Released | None, bundle: Path) -> dict[st
             }
             for event in certificates
         ],
-        "refusals": [
-            {"analysis": analysis["name"], "reasons": analysis["refused"], "codes": analysis.get("reasons", [])}
-            for analysis in analyses
-            if "refused" in analysis
-        ],
+        "refusals": refusals(analyses),
         "ledger": {"size": checkpoint.size, "root": checkpoint.root.hex(), "cosigners": [line.name for line in checkpoint.lines[1:]]},
         "seconds": {step: round(seconds, 3) for step, seconds in project.seconds.items()},
         "bundle": str(bundle.resolve()),
     }
+
+
+def refusals(analyses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Which analyses were refused, with sentences and codes."""
+    return [
+        {"analysis": analysis["name"], "reasons": analysis["refused"], "codes": analysis.get("reasons", [])}
+        for analysis in analyses
+        if "refused" in analysis
+    ]
 
 
 def exit_code(outcome: dict[str, Any]) -> int:

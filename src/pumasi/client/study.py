@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -69,12 +69,25 @@ def apply(home: Home, study: StudyFile, *, hospitals: list[str] | None = None, p
             if unknown
             else f"no hospital describes the tables {tables}; `pumasi inbox` lists none"
         )
+    application, agreed = applied_for(study, applicant=home.id, catalogue={name: catalogue[name] for name in chosen})
+    document = Document.new(application.plain())
+    fields = {"application": document.commitment, "hospitals": chosen, "smallest_cell": study.smallest_cell}
+    home.record(ev.ApplicationSubmitted, case=application.case, opened=[document], **fields)
+    progress(f"applied to {len(chosen)} hospitals: case {application.case[:8]}")
+    return Study(home, application, agreed, progress)
+
+
+def applied_for(
+    study: StudyFile, *, applicant: str, catalogue: Mapping[str, tuple[str, Dataset]]
+) -> tuple[Application, dict[str, AgreedTable]]:
+    """The application to these hospitals, and the tables that it leads to; `Invalid` when a table, column or formula does not fit."""
+    chosen = sorted(catalogue)
     application = Application.read(
         {
             "title": study.title,
             "purpose": study.purpose,
             "smallest_cell": study.smallest_cell,
-            "applicant": home.id,
+            "applicant": applicant,
             "case": new_id(),
             "tables": {name: table.model_dump(by_alias=True) for name, table in study.tables.items()},
             "kinds": study.kinds or sorted(get_args(AnalysisKind)),
@@ -92,11 +105,7 @@ def apply(home: Home, study: StudyFile, *, hospitals: list[str] | None = None, p
             reasons += invalid.reasons
     if reasons:
         raise Invalid(*reasons)
-    document = Document.new(application.plain())
-    fields = {"application": document.commitment, "hospitals": chosen, "smallest_cell": study.smallest_cell}
-    home.record(ev.ApplicationSubmitted, case=application.case, opened=[document], **fields)
-    progress(f"applied to {len(chosen)} hospitals: case {application.case[:8]}")
-    return Study(home, application, agreed, progress)
+    return application, agreed
 
 
 @dataclass

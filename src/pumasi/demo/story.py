@@ -16,14 +16,11 @@ import sys
 import tempfile
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from pumasi.client import cli as client_cli
 from pumasi.client import outcome, studyfile
@@ -34,10 +31,11 @@ from pumasi.demo.people import ROLES, Staff, work
 from pumasi.demo.processes import Fleet, free_port
 from pumasi.hub import cli as hub_cli
 from pumasi.kernel.errors import Invalid, PumasiError
-from pumasi.kernel.model import MemberId
 from pumasi.node import cli as node_cli
+from pumasi.rehearsal.folder import find_hospitals, is_a_name
 
 MOST_HOSPITALS = 40
+INSTEAD = "; `pumasi rehearse` tries a study over any number of them, in one process"
 BATCH = 8  # nodes that start at once
 COORDINATOR = "coordinator"
 NODELESS = {"platform-company": "platform", "ai-company-1": "company", "ai-company-2": "company", "ai-company-3": "company"}
@@ -60,39 +58,8 @@ class System:
         return self.folder / "hub" / "hub.crt"
 
 
-def find_hospitals(data: Path, study: StudyFile) -> dict[str, dict[str, Path]]:
-    """Hospital -> table -> file, from DIR/hospitals/<hospital>/<table>.csv or .parquet; `Invalid` names every file that is missing."""
-    root = data / "hospitals"
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")) if root.is_dir() else []
-    if not 1 <= len(folders) <= MOST_HOSPITALS:
-        raise Invalid(f"{root} must hold 1 to {MOST_HOSPITALS} folders, one per hospital; it holds {len(folders)}")
-    found: dict[str, dict[str, Path]] = {}
-    reasons = []
-    for folder in folders:
-        name = unicodedata.normalize("NFC", folder.name)
-        if not _fits(name):
-            reasons.append(
-                f"the folder name '{name}' cannot be a hospital's name: up to 64 characters, none of @ | \\, no other member of the demo"
-            )
-        found[name] = {}
-        for table in study.tables:
-            files = [folder / f"{table}{ending}" for ending in (".csv", ".parquet") if (folder / f"{table}{ending}").is_file()]
-            if len(files) == 1:
-                found[name][table] = files[0].resolve()
-            else:
-                what = "both a .csv and a .parquet" if files else "no file"
-                reasons.append(f"{name} has {what} for the table '{table}': put one {table}.csv or {table}.parquet into {folder}")
-    if reasons:
-        raise Invalid(*reasons)
-    return found
-
-
 def _fits(name: str) -> bool:
-    try:
-        TypeAdapter(MemberId).validate_python(name)
-    except ValidationError:
-        return False
-    return name != COORDINATOR and name not in NODELESS and not name.startswith("member-hospital-")
+    return is_a_name(name) and name != COORDINATOR and name not in NODELESS and not name.startswith("member-hospital-")
 
 
 def prepare(system: System, files: dict[str, dict[str, Path]], study: StudyFile, say: Say) -> None:
@@ -206,7 +173,7 @@ def tell(data: Path | None, *, json_file: Path | None, keep: bool, say: Say) -> 
             data = folder / "data"
             generated.write(data, hospitals=5, seed=14)
         study = studyfile.read_to_run(data / "study.toml")
-        files = find_hospitals(data, study)
+        files = find_hospitals(data, study, most=MOST_HOSPITALS, instead=INSTEAD, fits=_fits)
         say(f"1  prepare: {len(files)} hospitals")
         prepare(system, files, study, lambda line: say(f"   {line}"))
         say("2  found the consortium")
