@@ -61,6 +61,23 @@ def test_an_identifier_in_one_row_of_any_column_is_found(part: int, tmp_path: Pa
     assert missed == []
 
 
+@pytest.mark.parametrize("form", ["HD{}{}A", "pt_{}{}_01", "id{}-{}x", "73Z{}-{}"])
+def test_a_registration_number_inside_an_id_is_found_among_codes(form: str, tmp_path: Path) -> None:
+    r = random.Random(9)
+    columns = {"code": [f"A{r.randrange(100):02}" for _ in range(300)], "note": ["경과 양호"] * 300}
+    for number, cells in enumerate(columns.values()):
+        cells[17 + number] = form.format("880503", "1234567")
+    for proposal in proposals(save(tmp_path / "t.csv", columns)).values():
+        assert direct(proposal) == {"rrn"} and proposal.treatment == '"drop"', proposal
+
+
+def test_codes_with_as_many_digits_as_a_registration_number_are_codes(tmp_path: Path) -> None:
+    r = random.Random(9)
+    codes = {form: [form.format(r.randrange(10**13)) for _ in range(3000)] for form in ("ORD-{:013}", "S{:013}", "{:013}K")}
+    for proposal in proposals(save(tmp_path / "t.csv", codes)).values():
+        assert not direct(proposal) and "pseudonym" in proposal.treatment, proposal
+
+
 def test_honest_columns_are_not_called_identifiers(tmp_path: Path) -> None:
     r = random.Random(5)
     found = proposals(save(tmp_path / "t.csv", {name: [make(r) for _ in range(1500)] for name, make in attacker.HONEST.items()}))

@@ -30,7 +30,8 @@ CHANCE: dict[tuple[Kind, float], float] = {
 ALL = {0.9: 0.97, 0.85: 0.97, 0.65: 0.97, 0.6: 0.95, 0.5: 0.9, 0.4: 0.9, 0.35: 0.65}
 _FEW = 20  # cells; below, chance says nothing
 _DIGIT = re.compile(r"[0-9]")
-_NUMBER = re.compile(r"[0-9][0-9 ./-]{5,24}")
+_NUMBER = re.compile(r"[A-Za-z_-]{0,8}([0-9][0-9 ./-]{5,24})[A-Za-z_-]{0,4}")
+_LETTER = re.compile(r"[A-Za-z]")
 _LONGEST = 200_000  # characters of a cell that are looked at in one piece
 
 
@@ -74,7 +75,8 @@ class Tally:
         """Look at one cell that stands in `times` rows."""
         self.cells += times
         text = value.strip()
-        shape = _DIGIT.sub("9", text) if _NUMBER.fullmatch(text) else None
+        number = _NUMBER.fullmatch(text)
+        shape = _LETTER.sub("a", _DIGIT.sub("9", text)) if number else None
         if shape is not None:
             self._shapes[shape] += times
         self.names += times * is_name(text)
@@ -83,7 +85,7 @@ class Tally:
             if span.kind not in best or span.confidence > best[span.kind].confidence:
                 best[span.kind] = span
         for span in best.values():
-            whole = span.end - span.start >= 0.8 * len(text)
+            whole = span.end - span.start >= 0.8 * len(number[1] if number else text)
             found = self._of(span.kind) if shape is None or not whole else self._in_shape(span, shape)
             found.add(span, times=times, whole=whole, hidden=_disguised(value, span))
 
@@ -130,7 +132,8 @@ class Tally:
             return max(confidence, ALL.get(confidence, confidence)), bare.why + ", as nearly all numbers of this shape"
         if share >= 0.5:
             return confidence, bare.why
-        chance = CHANCE.get((bare.kind, confidence), 0.12 * share if confidence >= 0.85 else share)
+        checked = confidence >= (0.7 if _same(bare.kind, Kind.RRN) else 0.85)
+        chance = CHANCE.get((bare.kind, confidence), 0.12 * share if checked else share)
         if bare.rows / cells <= chance + 4 * math.sqrt(chance / cells):
             return round(confidence * 0.3, 2), bare.why + ", no oftener than by chance"
         return min(confidence, 0.5), bare.why + ", but most numbers of this shape have it not"

@@ -161,9 +161,15 @@ class Shape:
             return
         for kind, confidence, why in self._kinds():
             listed = (0.65 if self.sizes in _WRITTEN else 0.25) if self.listed else 1
-            lowered = confidence * (0.6 if self.inside else 1) * listed
+            lowered = confidence * self._inside(kind, confidence) * listed
             if lowered >= 0.1:
                 yield Span(self.start, self.end, kind, round(lowered, 2), why)
+
+    def _inside(self, kind: Kind, confidence: float) -> float:
+        """Letters around digits (HD9001011234567A) make a code of them, less so of those with a birth date and a check digit or a dash."""
+        if not self.inside:
+            return 1
+        return 0.8 if kind in (Kind.RRN, Kind.FRN) and confidence >= 0.85 else 0.6
 
     def _kinds(self) -> Iterator[tuple[Kind, float, str]]:
         yield from self._rrn()
