@@ -244,6 +244,8 @@ def test_weights_and_exposures_of_a_few_people_are_refused() -> None:
     assert any("on one side of 'exposure'" in one for one in told) and any("most of the exposure" in one for one in told)
     nothing = split(PATIENTS.assign(worth=np.where(PATIENTS.index == 5, 0.0, 1.0)), 3)
     assert "must be above zero" in ask("glm", nothing, family="binomial", formula="death ~ age", weights="worth")["refused"][0]
+    hardly = split(PATIENTS.assign(worth=1e-200), 3)  # their sum is lost on its way
+    assert "must be above zero" in ask("glm", hardly, family="binomial", formula="death ~ age", weights="worth")["refused"][0]
 
 
 def test_three_hospitals_are_too_few_clusters() -> None:

@@ -171,7 +171,7 @@ def _counts(cases: Cases, question: dict[str, Any]) -> list[float]:
         any(sums.too_large(one) for one in [*columns, cases.outcome, *numbers.values(), *cases.beside.values()]),
         not valid(question["family"], cases.outcome),
         not valid("binomial", cases.outcome),
-        bool(np.any(weight <= 0)),
+        bool(np.any(weight < 1 / sums.LARGEST)),  # below that a sum of weights may be lost in rounding
         cases.rows > 0,
         *(any(_many(one) for one in [cases.outcome, *(numbers[name] for name in numbers_used(plain))]) for plain in _designs(question)),
         *(cases.frame.people(one != 0) for one in columns),
