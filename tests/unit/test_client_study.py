@@ -16,9 +16,10 @@ from pumasi.client.cli import folder_for, identities_file, remember
 from pumasi.client.home import Home
 from pumasi.client.results import Result
 from pumasi.client.study import Study
+from pumasi.deid.agreement import agree
 from pumasi.kernel import event as ev
 from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
-from pumasi.kernel.study import Application, agree
+from pumasi.kernel.study import Application
 from tests.casebook import HOSPITALS, RESEARCHER, Casebook
 from tests.live_hub import DescribedBook, LiveHub
 

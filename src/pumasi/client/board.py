@@ -9,7 +9,7 @@ from pumasi.kernel import event as ev
 from pumasi.kernel.codes import Decision, IrbDecision
 from pumasi.kernel.envelope import commit, new_salt
 from pumasi.kernel.errors import Refused
-from pumasi.kernel.study import Application
+from pumasi.kernel.study import Application, ColumnRule, TreatedColumnRule
 from pumasi.store.document import Document
 
 
@@ -25,6 +25,25 @@ def inbox(home: Home) -> list[dict[str, Any]]:
 def application(home: Home, commitment: str) -> Application:
     """What the researcher asks for, checked against the commitment in the log."""
     return Application.read(Document.read(home.channel.get(f"/documents/{commitment}").content, commitment).body)
+
+
+def asked(application: Application) -> list[str]:
+    """The columns that a study asks for and the form it wants them in, a line for each table."""
+    lines = []
+    for name, table in application.tables.items():
+        columns = [
+            f"{column} ({rule.is_}{', ' + form if (form := _form(rule)) else ''})"
+            for column, rule in table.columns.items()
+            if rule.is_ != "identifier" and column != table.person
+        ]
+        lines.append(f"{name}: {', '.join(columns)}")
+    return lines
+
+
+def _form(rule: ColumnRule | TreatedColumnRule) -> str:
+    if isinstance(rule, TreatedColumnRule):
+        return f"treated {rule.treat}"
+    return f"only the {rule.keep}" if rule.keep else ""
 
 
 def _find(home: Home, case: str, do: str, job: str | None = None) -> dict[str, Any]:

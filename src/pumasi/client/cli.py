@@ -116,7 +116,7 @@ def member_enrol(
 
 @people.command()
 def inbox(home: Home) -> None:
-    """What waits for your decision, one line each."""
+    """What waits for your decision, and for an application which columns it asks for in what form."""
     from pumasi.client import board
     from pumasi.kernel.errors import PumasiError
 
@@ -124,12 +124,16 @@ def inbox(home: Home) -> None:
     items = board.inbox(party)
     for item in items:
         job = f" {item['job']}" if "job" in item else ""
+        asked: list[str] = []
         try:
             study = board.application(party, item["application"])
             about = f"{study.title} ({study.purpose}, smallest cell {study.smallest_cell}, asked by {study.applicant})"
+            asked = [] if job else board.asked(study)
         except PumasiError as error:  # one application that cannot be read must not hide the others
             about = f"its application cannot be read, so it cannot be judged: {error}"
         typer.echo(f"{item['do']:<7} {item['case']}{job}  {about}")
+        for line in asked:
+            typer.echo(f"        {line}")
     if not items:
         typer.echo("Nothing waits for you.")
 

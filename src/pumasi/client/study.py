@@ -23,14 +23,14 @@ from pumasi.client.home import Home
 from pumasi.client.questions import compiled
 from pumasi.client.results import Released, Result
 from pumasi.client.studyfile import StudyFile
-from pumasi.deid import asked
+from pumasi.deid.agreement import agree
 from pumasi.kernel import event as ev
 from pumasi.kernel.codes import ENDINGS, FAILURES, AnalysisKind
 from pumasi.kernel.envelope import new_id, parse_canonical, sha256, sign, unb64
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered
 from pumasi.kernel.job import Job
 from pumasi.kernel.seal import release_key, unseal
-from pumasi.kernel.study import AgreedTable, Application, Dataset, agree
+from pumasi.kernel.study import AgreedTable, Application, Dataset
 from pumasi.store.code import analysis_digest
 from pumasi.store.document import Document
 
@@ -95,9 +95,8 @@ def applied_for(
             "datasets": {name: catalogue[name][0] for name in chosen},
         }
     )
-    datasets = [catalogue[name][1] for name in chosen]
-    agreed = agree(application, datasets)
-    reasons = asked.refusals(application, datasets)
+    agreed = agree(application, [catalogue[name][1] for name in chosen])
+    reasons: list[str] = []
     for analysis in study.analyses:
         try:
             compiled(analysis, agreed, chosen, study.analyses)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from pumasi.deid import asked
+from pumasi.deid.agreement import agree
 from pumasi.kernel import rules
 from pumasi.kernel.envelope import Keys, canonical, open_signed, parse_canonical, sign
 from pumasi.kernel.errors import Tampered, refuse_if
 from pumasi.kernel.permit import Permit, read_permit, seoul_day
-from pumasi.kernel.study import Application, Dataset, RuledTableDescription, agree
+from pumasi.kernel.study import Application, Dataset, RuledTableDescription
 from pumasi.kernel.world import World
 from pumasi.node.settings import NodeSettings
 from pumasi.store.document import Document
@@ -27,7 +27,6 @@ def write(
         None if sorted(application.hospitals) == sorted(case.event.hospitals) else "the application names other hospitals than its event",
         None if application.smallest_cell == case.event.smallest_cell else "the application names another smallest cell than its event",
         None if application.datasets.keys() == set(application.hospitals) else "the application does not pin one dataset of each hospital",
-        *asked.refusals(application, datasets),
     )
     until = (now + timedelta(days=settings.permit_days)).replace(microsecond=0)
     fields = {

@@ -59,7 +59,7 @@ TABLES = """\
 #   file = "/secure/patients.csv"      # .csv or .parquet; relative to this folder, or absolute
 #   person = "patient_no"              # the column that tells people apart
 #   identifiers = ["name", "phone"]
-#   rules = "kr-pseudonym"             # a rule file of `pumasi deid table`: no permit shows more than it keeps
+#   rules = "kr-pseudonym"             # a rule file of `pumasi deid table`: studies get the columns as it leaves them, or less
 """
 
 

@@ -6,7 +6,7 @@ Every column that is not wanted is gone, and the person column is as it was: who
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import date
 
@@ -44,15 +44,15 @@ def treated(
     said = replace(
         rules or NO_RULES, person=(folded(person),), without_person="refuse", unknown="drop", columns=columns, tables={}, types={}
     )
-    copy = files.memory_file(f"{table.name} treated", table.where)
-    try:
+    kinds = {column: kind for column, steps in wanted.items() if (kind := asked.kind_after(steps)) is not None}
+    with ExitStack() as opened:
+        copy = files.memory_file(f"{table.name} treated", table.where)
+        opened.callback(copy.close)
         with closing(engine.connect()) as connection:
             _write(connection, table, said, key, today, copy)
-        kinds = {column: kind for column, steps in wanted.items() if (kind := asked.kind_after(steps)) is not None}
-        return SourceTable(Parquet(copy, table.where), table.name, where=table.where, levels=levels or {}, kinds=kinds)
-    except BaseException:
-        copy.close()
-        raise
+        left = SourceTable(Parquet(copy, table.where), table.name, where=table.where, levels=levels or {}, kinds=kinds)
+        opened.pop_all()  # all is well: it stays open, until the table is closed
+        return left
 
 
 def _rules(table: SourceTable, wanted: Mapping[str, Steps], person: str) -> dict[str, Rule]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
+from pumasi.deid.agreement import agree
 from pumasi.kernel.codes import choices
 from pumasi.kernel.envelope import canonical
 from pumasi.kernel.errors import Invalid
@@ -15,7 +16,6 @@ from pumasi.kernel.study import (
     AgreedTreatedColumn,
     Application,
     Dataset,
-    agree,
     level_order,
     level_text,
     level_value,
@@ -181,7 +181,7 @@ def test_hospitals_that_show_a_column_in_different_forms_are_told() -> None:
 
 def test_a_study_may_ask_for_a_form_of_its_own() -> None:
     rule = {"is": "plain", "treat": MONTH, "kind": "text", "levels": ["2024-02", "2024-01"]}
-    datasets = [dataset("haneul", ("date", "many", [])), ruled("bada", ("date", "many", []), '"shift"')]
+    datasets = [dataset("haneul", ("date", "many", [])), ruled("bada", ("text", "many", []), MONTH)]
     column = agree(application(rule), datasets)["patients"].columns["x"]
     assert column == AgreedTreatedColumn.read({**rule, "two_valued": False})
 
