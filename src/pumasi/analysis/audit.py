@@ -211,10 +211,18 @@ def _supposed(frame: Frame, view: View) -> Frame:
     """The table if everybody had this value in the column."""
     column = frame.column(view.column)
     level = filter.level_of(view.value)
-    numbers = None if column.numbers is None else np.full(frame.rows, float(view.value))
+    numbers = None if column.numbers is None else np.full(frame.rows, _number(view.value))
     place = column.levels.index(level) if level in column.levels else OUTSIDE
     codes = None if column.codes is None else np.full(frame.rows, place, dtype=np.int32)
     return Frame(frame.persons, {**frame.columns, view.column: Column(view.column, numbers, codes, column.levels)})
+
+
+def _number(value: str | float) -> float:
+    """A value as a number. In another project the same column may have been shown in bands ("50-59"), which are none."""
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
 
 
 # The weights of an answer that are no groups.
