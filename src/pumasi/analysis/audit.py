@@ -12,13 +12,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pumasi.analysis import cox_fit, filter, glm_fit, sums
 from pumasi.analysis.frame import OUTSIDE, Column, Frame
-from pumasi.analysis.memory import Footprint, about, group_counts, shape_of
+from pumasi.analysis.memory import about, group_counts, groups_of, shape_of
 from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.robust import LARGEST_PART
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Question = dict[str, Any]
     Array = NDArray[np.float64]
-    Scales = dict[tuple[int, str, int], tuple[float, float]]
+    Scales = dict[tuple[str, int, int], tuple[float, float]]
 
 MOST_PRODUCTS = 400_000  # that one question may put on the wire
 NOTHING = 1e-12  # of the largest eigenvalue: below it a sum follows from others
@@ -48,7 +49,7 @@ class View:
 
     column: str
     value: str | float
-    groups: list[tuple[int, int, int]]
+    groups: list[tuple[int, int | None, int]]
     numbers: list[tuple[int, int]]
 
     @property
@@ -62,29 +63,46 @@ class View:
 
 def views(asked: Sequence[Question]) -> list[View]:
     """What is to be looked at before the first of these questions is answered next to the others; from the questions alone."""
-    now, *before = [set.union(set(), *about(one)) for one in asked]
+    named = [_named(one) for one in asked]
+    now, *before = [set[str]().union(*(names for _, names in several)) for several in named]
+    counts = [group_counts(one) for one in asked]
     found = []
     for column in sorted(now & set().union(*before)):
-        parts = [(at, place) for at, one in enumerate(asked) for place, names in enumerate(about(one)) if column in names]
-        groups = [(at, place, group_counts(asked[at])[place]) for at, place in parts]
+        parts = [(at, place) for at, several in enumerate(named) for place, names in several if column in names]
+        groups = [(at, place, counts[at][place] if place is not None else 1) for at, place in parts]
         numbers = [(at, place) for at, one in enumerate(asked) for place in range(len(_weights(one, column)))]
         found += [View(column, value, groups, numbers) for value in _values(column, asked)]
     return found
+
+
+def _named(question: Question) -> list[tuple[int | None, set[str]]]:
+    """The columns that each partition tells something about; None is everybody for whom the condition holds.
+
+    Where each partition has a column of its own, how many have that column says nothing about the others: suppression sees to it. A
+    correlation tells no sum over those who have both, only what its weights say.
+    """
+    named, listed = about(question), question.get("columns", [])
+    if question["kind"] == "correlation":
+        return [(None, set(question["reads"]))]
+    if len(listed) != len(named):
+        return list(enumerate(named))
+    others = set(question["reads"]) - set(listed)
+    return [*((place, {name}) for place, name in enumerate(listed)), (None, others)]
+
+
+def first(asked: Sequence[Question]) -> list[list[float]]:
+    """The totals that are known before the first round: of no number the sizes."""
+    return [] if any(view.numbers for view in views(asked)) else [[]]
+
+
+def is_small(asked: Sequence[Question]) -> bool:
+    return sum(view.products for view in views(asked)) <= MOST_PRODUCTS
 
 
 def refused(question: Question) -> Question:
     """What a question that was refused is about: whom its condition holds for. That alone an asker can move by one person, to see
     whether the refusal goes; missing values and small cells are not of his choice."""
     return {**question, "kind": "count"}
-
-
-def first(asked: Sequence[Question]) -> list[list[float]]:
-    """The totals that are known before the first round: of no number the sizes."""
-    return [] if _numbered(asked) else [[]]
-
-
-def is_small(asked: Sequence[Question]) -> bool:
-    return sum(view.products for view in views(asked)) <= MOST_PRODUCTS
 
 
 def _values(column: str, asked: Sequence[Question]) -> list[str | float]:
@@ -103,15 +121,17 @@ def _values(column: str, asked: Sequence[Question]) -> list[str | float]:
 
 def local(frames: Sequence[Frame], asked: Sequence[Question], known: Sequence[Sequence[float]]) -> Array:
     """What this hospital adds in the next of three rounds; `frames` has the table as each question saw it, `known` the totals so far."""
+    tables, seen = _Tables(frames, asked), views(asked)
     match known:
         case []:
-            partial = _local_scales(frames, asked)
+            partial = _local_scales(tables, seen)
         case [scales]:
-            partial = [value for view in views(asked) for value in _local_products(view, frames, asked, _scales(scales, asked))]
+            read = _scales(scales, seen)
+            partial = [value for view in seen for value in _local_products(view, tables, read)]
         case [scales, products]:
-            partial, at, read = [], 0, _scales(scales, asked)
-            for view in views(asked):
-                partial.append(_local_flag(view, frames, asked, read, products[at : at + view.products]))
+            partial, at, read = [], 0, _scales(scales, seen)
+            for view in seen:
+                partial.append(_local_flag(view, tables, read, products[at : at + view.products]))
                 at += view.products
         case _:
             raise ValueError("an audit has three rounds")
@@ -126,24 +146,27 @@ def refusals(total: Sequence[float]) -> list[Refusal]:
 # 1. how large are the weights that are numbers
 
 
-def _local_scales(frames: Sequence[Frame], asked: Sequence[Question]) -> list[float]:
+def _numbered(seen: Sequence[View]) -> list[tuple[str, int, int]]:
+    return list(dict.fromkeys((view.column, at, place) for view in seen for at, place in view.numbers))
+
+
+def _local_scales(tables: _Tables, seen: Sequence[View]) -> list[float]:
     """Of each how many rows it has, its sum and its squares: they are centred and scaled, so that any size fits."""
     partial: list[float] = []
-    for at, column in _numbered(asked):
-        for values in _weighed(frames[at], asked[at], column):
-            here = np.clip(values[~np.isnan(values)], -sums.LARGEST, sums.LARGEST)
-            partial += [len(here), *sums.wide(here), *sums.wide(here**2)]
+    for column, at, place in _numbered(seen):
+        values = _weighed(tables.seen[at], tables.asked[at], column, rows=len(tables.persons))[place]
+        here = np.clip(values[~np.isnan(values)], -sums.LARGEST, sums.LARGEST)
+        partial += [len(here), *sums.wide(here), *sums.wide(here**2)]
     return partial
 
 
-def _scales(total: Sequence[float], asked: Sequence[Question]) -> dict[tuple[int, str, int], tuple[float, float]]:
+def _scales(total: Sequence[float], seen: Sequence[View]) -> Scales:
     """(mean, root mean square about it) of each."""
     reader, found = sums.Reader(total), {}
-    for at, column in _numbered(asked):
-        for place in range(len(_weights(asked[at], column))):
-            rows, whole, squares = max(1, reader.count()), reader.wide(), reader.squares()
-            mean = whole / rows
-            found[at, column, place] = (mean, max(0.0, squares / rows - mean**2) ** 0.5 or 1.0)
+    for weight in _numbered(seen):
+        rows, whole, squares = max(1, reader.count()), reader.wide(), reader.squares()
+        mean = whole / rows
+        found[weight] = (mean, max(0.0, squares / rows - mean**2) ** 0.5 or 1.0)
     reader.end()
     return found
 
@@ -151,10 +174,10 @@ def _scales(total: Sequence[float], asked: Sequence[Question]) -> dict[tuple[int
 # 2. their products, and those of groups
 
 
-def _local_products(view: View, frames: Sequence[Frame], asked: Sequence[Question], scales: Scales) -> list[float]:
+def _local_products(view: View, tables: _Tables, scales: Scales) -> list[float]:
     """Added over the rows of this hospital: the upper triangle."""
     total = np.zeros((view.size, view.size))
-    for _, block in _blocks(view, frames, asked, scales):
+    for _, block in _blocks(view, tables, scales):
         total += block.T @ block
     return [float(value) for value in total[np.triu_indices(view.size)]]
 
@@ -162,11 +185,11 @@ def _local_products(view: View, frames: Sequence[Frame], asked: Sequence[Questio
 # 3. each one's part in the space that they span
 
 
-def _local_flag(view: View, frames: Sequence[Frame], asked: Sequence[Question], scales: Scales, products: Sequence[float]) -> float:
+def _local_flag(view: View, tables: _Tables, scales: Scales, products: Sequence[float]) -> float:
     """Whether somebody here has too large a part in what is told."""
     basis = _basis(np.asarray(products, dtype=np.float64), view.size)
-    parts = np.zeros(int(frames[0].rows))
-    for persons, block in _blocks(view, frames, asked, scales):
+    parts = np.zeros(len(tables.persons))
+    for persons, block in _blocks(view, tables, scales):
         parts += np.bincount(persons, weights=np.sum((block @ basis) ** 2, axis=1), minlength=len(parts))
     return float(parts.max(initial=0.0) > LARGEST_PART)
 
@@ -183,32 +206,38 @@ def _basis(triangle: Array, size: int) -> Array:
     return np.asarray(each[:, np.newaxis] * vectors[:, kept] / np.sqrt(found[kept]))
 
 
-def _blocks(view: View, frames: Sequence[Frame], asked: Sequence[Question], scales: Scales) -> Iterator[tuple[NDArray[np.intp], Array]]:
-    """People and weights of some rows at a time."""
-    supposed = {at: _supposed(frames[at], view) for at in {at for at, *_ in view.groups}}
-    prints = {at: Footprint.of(one, asked[at]) for at, one in supposed.items()}
-    groups = [(prints[at].partitions[place], count) for at, place, count in view.groups]
-    columns = []
-    weighed = {at: _weighed(supposed[at], asked[at], view.column) for at, _ in view.numbers}
-    for at, place in view.numbers:
-        mean, scale = scales[at, view.column, place]
-        columns.append(np.nan_to_num((weighed[at][place] - mean) / scale, nan=0.0, posinf=0.0, neginf=0.0))
-    persons = next(iter(prints.values())).person
-    for begin in range(0, len(persons), BLOCK):
-        within = slice(begin, begin + BLOCK)
-        block = np.zeros((len(persons[within]), view.size))
-        before = 0
-        for partition, count in groups:
-            rows = np.flatnonzero(partition[within] >= 0)
-            block[rows, before + partition[within][rows]] = 1.0
-            before += count
-        for place, values in enumerate(columns):
-            block[:, before + place] = values[within]
-        yield persons[within], block
+# The rows of a hospital, as the questions weigh them.
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The questions' tables at this hospital, and what does not change from view to view."""
+
+    frames: Sequence[Frame]
+    asked: Sequence[Question]
+
+    @cached_property
+    def persons(self) -> NDArray[np.intp]:
+        return np.unique(self.frames[0].persons, return_inverse=True)[1].reshape(-1)
+
+    @cached_property
+    def seen(self) -> list[Frame]:
+        """The rows of each question, with their numbers in the place of their people's."""
+        return [_chosen(frame, question) for frame, question in zip(self.frames, self.asked, strict=True)]
+
+    def supposed(self, at: int, view: View) -> Frame:
+        """The rows of a question if everybody had the view's value in its column."""
+        question = self.asked[at]
+        if "filter" in question and view.column in filter.columns(question["filter"]):
+            return _chosen(_supposed(self.frames[at], view), question)
+        return _supposed(self.seen[at], view)
+
+
+def _chosen(frame: Frame, question: Question) -> Frame:
+    return filter.seen(frame.numbered(np.arange(frame.rows)), question)
 
 
 def _supposed(frame: Frame, view: View) -> Frame:
-    """The table if everybody had this value in the column."""
     column = frame.column(view.column)
     level = filter.level_of(view.value)
     numbers = None if column.numbers is None else np.full(frame.rows, _number(view.value))
@@ -223,6 +252,40 @@ def _number(value: str | float) -> float:
         return float(value)
     except ValueError:
         return 0.0
+
+
+def _blocks(view: View, tables: _Tables, scales: Scales) -> Iterator[tuple[NDArray[np.intp], Array]]:
+    """People and weights of some rows at a time."""
+    rows, supposed = len(tables.persons), {at: tables.supposed(at, view) for at in {at for at, *_ in view.groups}}
+    groups, numbers = [], []
+    for at, place, count in view.groups:
+        question, inside = _alone(tables.asked[at], place)
+        codes = groups_of(supposed[at], question)[inside]
+        groups.append((_placed(codes, supposed[at].persons, rows, nothing=-1), count))
+    weighed = {at: _weighed(supposed[at], tables.asked[at], view.column, rows=rows) for at in {at for at, _ in view.numbers}}
+    for at, place in view.numbers:
+        mean, scale = scales[view.column, at, place]
+        numbers.append(np.nan_to_num((weighed[at][place] - mean) / scale, nan=0.0, posinf=0.0, neginf=0.0))
+    for begin in range(0, rows, BLOCK):
+        within = slice(begin, begin + BLOCK)
+        block, before = np.zeros((len(tables.persons[within]), view.size)), 0
+        for codes, count in groups:
+            here = np.flatnonzero(codes[within] >= 0)
+            block[here, before + codes[within][here]] = 1.0
+            before += count
+        for place, values in enumerate(numbers):
+            block[:, before + place] = values[within]
+        yield tables.persons[within], block
+
+
+def _alone(question: Question, place: int | None) -> tuple[Question, int]:
+    """One of its partitions by itself, where each belongs to a column, and which it is then."""
+    if place is None:
+        return refused(question), 0
+    listed = question.get("columns", [])
+    if len(listed) != len(group_counts(question)):
+        return question, place
+    return {**question, "columns": [listed[place]]}, 0
 
 
 # The weights of an answer that are no groups.
@@ -245,26 +308,19 @@ def _weights(question: Question, column: str) -> list[Any]:
             return []
 
 
-def _numbered(asked: Sequence[Question]) -> list[tuple[int, str]]:
-    """The questions and columns with such weights."""
-    columns = list(dict.fromkeys(view.column for view in views(asked)))
-    return [(at, column) for at, one in enumerate(asked) for column in columns if _weights(one, column)]
-
-
-def _weighed(frame: Frame, question: Question, column: str) -> list[Array]:
-    """Each of these weights for every row; NaN for rows that are not in the answer."""
-    chosen = filter.seen(frame.numbered(np.arange(frame.rows)), question)
+def _weighed(chosen: Frame, question: Question, column: str, *, rows: int) -> list[Array]:
+    """Each of these weights; `chosen` has the rows of the question, whose places in the table stand for its people."""
     if question["kind"] in ("glm", "cox"):
         cases = glm_fit.cases_of(chosen, question) if question["kind"] == "glm" else cox_fit.cases_of(chosen, question).cases
         weight = glm_fit.weight_of(cases, question)
         found = [cases.column(factors) * weight for factors in _weights(question, column)]
-        return [_placed(values, cases.frame.persons, frame.rows) for values in found]
+        return [_placed(values, cases.frame.persons, rows, nothing=np.nan) for values in found]
     present = chosen.present(column)
-    rows = chosen.persons[present]
-    return [_placed(chosen.numbers(other)[present], rows, frame.rows) for other in _weights(question, column)]
+    found = [chosen.numbers(other)[present] for other in _weights(question, column)]
+    return [_placed(values, chosen.persons[present], rows, nothing=np.nan) for values in found]
 
 
-def _placed(values: Array, rows: NDArray[np.int64], count: int) -> Array:
-    everywhere = np.full(count, np.nan)
+def _placed(values: NDArray[Any], rows: NDArray[np.int64], count: int, *, nothing: float) -> NDArray[Any]:
+    everywhere = np.full(count, nothing, dtype=values.dtype)
     everywhere[rows] = values
     return everywhere

@@ -86,11 +86,18 @@ class Footprint:
             everywhere[rows] = groups
             return everywhere
 
-        partitions = [placed(groups) for groups in KINDS[question["kind"]].groups(chosen, question)]
+        partitions = [placed(groups) for groups in groups_of(chosen, question)]
         strata = {name: placed(chosen.codes(name, levels)) for name, levels in _strata(question).items()}
-        if shape := shape_of(question):
-            partitions = [np.where(partitions[0] < 0, -1, np.ravel_multi_index(tuple(strata.values()), shape, mode="clip"))]
         return Footprint(np.unique(frame.persons, return_inverse=True)[1].reshape(-1), base, partitions, strata)
+
+
+def groups_of(chosen: Frame, question: dict[str, Any]) -> list[NDArray[np.int64]]:
+    """The groups that an answer tells numbers of, in each partition: of a model of levels alone the cells of their table."""
+    partitions = KINDS[question["kind"]].groups(chosen, question)
+    if shape := shape_of(question):
+        codes = tuple(chosen.codes(name, levels) for name, levels in _strata(question).items())
+        return [np.where(partitions[0] < 0, -1, np.ravel_multi_index(codes, shape, mode="clip"))]
+    return partitions
 
 
 def is_the_same(now: dict[str, Any], before: dict[str, Any]) -> bool:
