@@ -105,7 +105,7 @@ def test_a_study_may_ask_for_less(ruled: Kept) -> None:
     [
         ('age = { is = "quasi", treat = { do = "age", width = 2, top = 80 } }', "which would show more"),
         ('age = { is = "quasi" }\nadmitted = { is = "quasi", keep = "year" }', "which would show more"),
-        ('age = { is = "quasi" }\ndeath14 = { is = "sensitive" }', "has no column 'death14' in 'patients' that a study may use"),
+        ('age = { is = "quasi" }\ndeath14 = { is = "sensitive" }', "no column 'death14' in 'patients' that a study may use"),
         ('age = { is = "quasi", treat = { do = "generalise", by = "/etc/ages.csv", level = 1 } }', "cannot name a file at a hospital"),
     ],
 )

@@ -13,7 +13,7 @@ import statsmodels.api as sm
 from formulaic import model_matrix
 from lifelines.utils import concordance_index
 
-from pumasi.analysis import risk_sets, time_grid
+from pumasi.analysis import checks, risk_sets, time_grid
 from pumasi.analysis.covariates import folds
 from pumasi.analysis.frame import Terms
 from pumasi.analysis.glm_fit import FOLDS, PENALTIES
@@ -315,7 +315,7 @@ def test_what_no_cox_model_answers() -> None:
     assert "more than one parameter for every ten" in why(table[:25], "age + sex + ward")
     strange = table.astype({"ward": object})
     strange.loc[4, "ward"] = "secret"
-    assert why(strange, strata="ward") == "'ward' holds a value that the permits do not name as a level"
+    assert why(strange, strata="ward") == checks.OUTSIDE.about("ward")
     assert "too few people leave between any two times" in why(table, strata="none", grid=[0.5])
 
 

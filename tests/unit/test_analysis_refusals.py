@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pumasi.analysis import checks
 from pumasi.analysis.frame import Terms
 from pumasi.analysis.methods import KINDS
 from tests.analysis_rounds import frame, glm, run, split
@@ -194,7 +195,8 @@ def test_a_value_outside_the_agreed_levels_is_not_named() -> None:
     description |= {"column_kinds": {"ward": "text", "age": "number"}, "levels": levels}
     tabled = {"kind": "table", "name": "t", "table": "t", "by": ["site", "ward"], "levels": levels}
     frames = [frame(part, levels) for part in split(table, 3)]
-    sentence = "'ward' holds a value that the permits do not name as a level"
+    sentence = checks.OUTSIDE.about("ward")
+    assert sentence.startswith("'ward' holds a value that the permits do not name as a level; ")
     assert run(description, frames)["refused"] == run(tabled, frames)["refused"] == [sentence]
     assert why("death ~ age + ward", table=table) == sentence
 

@@ -129,11 +129,11 @@ MISFITS: list[tuple[dict[str, Any], list[Column], str]] = [
     (
         {},
         [("boolean", "one-or-two", []), ("number", "few", []), ("boolean", "one-or-two", [])],
-        "patients.x: the hospitals hold different kinds of value (bada holds number values; gang, haneul holds boolean values); "
+        "patients.x: the hospitals hold different kinds of value (bada holds number values; gang, haneul hold boolean values); "
         "correct the files so that they agree",
     ),
     ({"keep": "year"}, [("number", "many", [])], f"{YEAR}haneul holds something else"),
-    ({"keep": "year"}, [("text", "few", []), ("date", "many", []), ("number", "few", [])], f"{YEAR}gang, haneul holds something else"),
+    ({"keep": "year"}, [("text", "few", []), ("date", "many", []), ("number", "few", [])], f"{YEAR}gang, haneul hold something else"),
     ({"levels": ["0", "yes"]}, [TWO], "patients.x: the study gives levels that are not numbers, but the hospitals hold numbers"),
     ({"levels": ["nan"]}, [NUMBER], "patients.x: the study gives levels that are not numbers, but the hospitals hold numbers"),
     ({"levels": ["-inf"]}, [NUMBER], "patients.x: the study gives levels that are not numbers, but the hospitals hold numbers"),
@@ -195,11 +195,21 @@ def test_the_year_may_be_asked_of_what_a_hospital_shows_as_a_year() -> None:
 def test_missing_tables_and_columns_are_all_named() -> None:
     told = reasons({}, dataset("haneul", TWO, table="people"), dataset("bada", None), dataset("gang", TWO, person="id"))
     assert told == [
-        "haneul describes no table 'patients'; ask it to add the table to its node.toml, or leave it out of the study",
+        "haneul describes no table 'patients'; ask it to add the table to node.toml, or leave it out of the study",
         "gang identifies people in 'patients' by another column than 'patient_no'",
-        "bada has no column 'x' in 'patients' that a study may use (missing from its file, or an identifier there); "
+        "bada has no column 'x' in 'patients' that a study may use (missing from the file, or an identifier there); "
         "correct the file or leave the column out of study.toml",
     ]
+
+
+def test_of_hundreds_of_hospitals_the_first_few_are_named() -> None:
+    hundreds = [dataset(f"hospital-{number:03}", None if number % 2 else TWO) for number in range(467)]
+    (told,) = reasons({}, *hundreds)
+    assert told.startswith(
+        "hospital-001, hospital-003, hospital-005, hospital-007, hospital-009 and 228 others have no column 'x' in 'patients' that a study"
+    )
+    (told,) = reasons({}, dataset("bada", ("text", "few", [])), *(dataset(f"h{number}", ("number", "few", [])) for number in range(300)))
+    assert "(bada holds text values; h0, h1, h10, h100, h101 and 295 others hold number values)" in told
 
 
 @pytest.mark.parametrize(("rule", "column"), [({"is": "identifier"}, "x"), ({"is": "plain"}, "patient_no")])

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 MOST_CELLS = 2_500
 
 # What only the data can tell, so that it refuses an answer rather than the question.
-OUTSIDE = Refusal("unknown-level", "'{}' holds a value that the permits do not name as a level")
+OUTSIDE = Refusal(
+    "unknown-level",
+    "'{}' holds a value that the permits do not name as a level; hospitals name only values that enough of their own people have, "
+    "so give levels = [...] in study.toml",
+)
 TOO_LARGE = Refusal("beyond-measure", "'{}' holds values beyond anything that is measured; correct the file")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from pumasi.deid import asked
 from pumasi.kernel.codes import ColumnKind
@@ -25,6 +25,8 @@ from pumasi.kernel.study import (
     number_of,
 )
 
+_TOLD = 5  # hospitals that a reason names
+
 
 def agree(application: Application, datasets: list[Dataset]) -> dict[str, AgreedTable]:
     """The tables as all hospitals will hold them: kinds reconciled, levels given by the study or united from the descriptions.
@@ -40,29 +42,27 @@ def agree(application: Application, datasets: list[Dataset]) -> dict[str, Agreed
 
 
 def _agree_table(table: str, rule: TableRule, datasets: list[Dataset], reasons: list[str]) -> AgreedTable:
-    described = []
-    for dataset in datasets:
-        if table not in dataset.tables:
-            reasons.append(
-                f"{dataset.hospital} describes no table '{table}'; ask it to add the table to its node.toml, or leave it out of the study"
-            )
-            continue
-        if dataset.tables[table].person != rule.person:
-            reasons.append(f"{dataset.hospital} identifies people in '{table}' by another column than '{rule.person}'")
-        described.append((dataset.hospital, dataset.tables[table]))
+    described = [(dataset.hospital, dataset.tables[table]) for dataset in datasets if table in dataset.tables]
+    without = [dataset.hospital for dataset in datasets if table not in dataset.tables]
+    others = [hospital for hospital, description in described if description.person != rule.person]
+    if without:
+        reasons.append(
+            f"{_named(without, 'describes', 'describe')} no table '{table}'; "
+            f"ask {'it' if len(without) == 1 else 'them'} to add the table to node.toml, or leave it out of the study"
+        )
+    if others:
+        reasons.append(f"{_named(others, 'identifies', 'identify')} people in '{table}' by another column than '{rule.person}'")
     columns = {}
     for column, wanted in rule.columns.items():
         if wanted.is_ == "identifier" or column == rule.person:
             continue
-        found = []
-        for hospital, description in described:
-            if column in description.columns:
-                found.append((hospital, description.columns[column]))
-            else:
-                reasons.append(
-                    f"{hospital} has no column '{column}' in '{table}' that a study may use "
-                    "(missing from its file, or an identifier there); correct the file or leave the column out of study.toml"
-                )
+        found = [(hospital, description.columns[column]) for hospital, description in described if column in description.columns]
+        lacking = [hospital for hospital, description in described if column not in description.columns]
+        if lacking:
+            reasons.append(
+                f"{_named(lacking, 'has', 'have')} no column '{column}' in '{table}' that a study may use (missing from the file, or an "
+                "identifier there); correct the file or leave the column out of study.toml"
+            )
         agreed = _agree_column(f"{table}.{column}", wanted, found, reasons)
         if agreed is not None:
             columns[column] = agreed
@@ -80,18 +80,18 @@ def _agree_column(
         other = {hospital for hospital, one in found if _treatment(one) == UNTREATED and one.kind not in dated}
         if other:
             reasons.append(
-                f'{where}: keep = "year" needs dates (like 1960-05-01) at every hospital; {", ".join(sorted(other))} holds something else'
+                f'{where}: keep = "year" needs dates (like 1960-05-01) at every hospital; {_named(other, "holds", "hold")} something else'
             )
             return None
         return AgreedColumn.model_validate({"is": wanted.is_, "keep": "year", "kind": "number", "levels": [], "two_valued": False})
     treatments = {_treatment(description) for _, description in found} or {UNTREATED}
     if len(treatments) > 1:
-        told = "; ".join(sorted(f"{_who(found, _treatment, treat)}: {treat}" for treat in treatments))
+        told = "; ".join(sorted(f"{_named(_who(found, _treatment, treat))}: {treat}" for treat in treatments))
         reasons.append(f"{where}: the hospitals show it in different forms ({told}); ask for one that each of them allows, with treat = …")
         return None
     kinds: set[ColumnKind | None] = {description.kind for _, description in found if description.kind is not None}
     if len(kinds) > 1:
-        told = "; ".join(sorted(f"{_who(found, _kind, kind)} holds {kind} values" for kind in kinds))
+        told = "; ".join(sorted(f"{_named(_who(found, _kind, kind), 'holds', 'hold')} {kind} values" for kind in kinds))
         reasons.append(f"{where}: the hospitals hold different kinds of value ({told}); correct the files so that they agree")
         return None
     kind: ColumnKind = kinds.pop() if kinds else "text"  # type: ignore[assignment]  # None was taken out above
@@ -143,5 +143,12 @@ def _kind(description: ColumnDescription) -> ColumnKind | None:
     return description.kind
 
 
-def _who(found: list[tuple[str, ColumnDescription]], what: Callable[[ColumnDescription], str | None], value: str | None) -> str:
-    return ", ".join(sorted({hospital for hospital, description in found if what(description) == value}))
+def _who(found: list[tuple[str, ColumnDescription]], what: Callable[[ColumnDescription], str | None], value: str | None) -> list[str]:
+    return [hospital for hospital, description in found if what(description) == value]
+
+
+def _named(hospitals: Collection[str], one: str = "", several: str = "") -> str:
+    """Some hospitals and what they do; of hundreds the first few."""
+    names = sorted(set(hospitals))
+    some = ", ".join(names) if len(names) <= _TOLD + 1 else f"{', '.join(names[:_TOLD])} and {len(names) - _TOLD} others"
+    return f"{some} {one if len(names) == 1 else several}".rstrip()
