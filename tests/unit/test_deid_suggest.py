@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import tomllib
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_a_registration_number_inside_an_id_is_found_among_codes(form: str, tmp_
         cells[17 + number] = form.format("880503", "1234567")
     for proposal in proposals(save(tmp_path / "t.csv", columns)).values():
         assert direct(proposal) == {"rrn"} and proposal.treatment == '"drop"', proposal
+
+
+def test_one_telephone_without_its_zero_stands_out_among_small_numbers(tmp_path: Path) -> None:
+    (proposal,) = proposals(save(tmp_path / "t.csv", {"n": [str(number % 90) for number in range(5000)] + ["1023456789"]})).values()
+    assert proposal.treatment == '"drop"' and proposal.found
+
+
+def test_digits_of_a_uuid_are_no_telephone(tmp_path: Path) -> None:
+    r = random.Random(4)
+    cells = [str(uuid.UUID(int=r.getrandbits(128), version=4)) for _ in range(2000)]
+    cells += [f"{r.randrange(10**8):08}-0212-4456-8789-{r.randrange(10**12):012}" for _ in range(50)]
+    (proposal,) = proposals(save(tmp_path / "t.csv", {"u": cells})).values()
+    assert "pseudonym" in proposal.treatment, proposal
 
 
 def test_codes_with_as_many_digits_as_a_registration_number_are_codes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pumasi.deid.patterns.kinds import ENGLISH, KOREAN
 from pumasi.deid.profile import Column
 
 DROP, KEEP = '"drop"', '"keep"'
+_NUMBERS = (Kind.MRN, Kind.PHONE, Kind.RRN, Kind.FRN, Kind.CARD, Kind.LICENCE)  # that one number without a dash may be
 RARE = '{ do = "rare", fewer_than = 10 }'
 
 
@@ -55,9 +56,11 @@ class Case:
     def _in_column(self, one: Found) -> Found:
         """A long number is an identifier where few rows have one, and a code like others where many have."""
         column = self.column
-        if one.kind is not Kind.MRN or one.confidence > 0.35:
+        if one.kind not in _NUMBERS or one.confidence > 0.35:
             return one
         usual = one.rows > max(5, 0.02 * column.filled) or (column.numeric and (column.high or 0) >= 1e5)
+        if one.kind is not Kind.MRN and (usual or not column.numeric):
+            return one
         return Found(one.kind, one.rows, one.whole, one.hidden, 0.2 if usual else 0.6, "a long number among other values")
 
     def doubt(self) -> tuple[str, str]:

@@ -153,6 +153,14 @@ _FORMS: list[_Form] = [
     ),
     (
         Kind.UID,
+        0.99,  # its digits may look like a telephone
+        "version and variant of a UUID (RFC 9562)",
+        rf"{_BEGIN}[0-9a-f]{{8}}-[0-9a-f]{{4}}-[1-8][0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}{_END}",
+        _varied,
+        lambda clue: clue.low.count("-") >= 4 and len(clue.low) >= 36,
+    ),
+    (
+        Kind.UID,
         0.85,
         "form of a UUID",
         rf"{_BEGIN}[0-9a-f]{{8}}-(?:[0-9a-f]{{4}}-){{3}}[0-9a-f]{{12}}{_END}",
