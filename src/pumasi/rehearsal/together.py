@@ -52,6 +52,9 @@ class Nobody:
     def receive(self, label: str, sender: str | None = None) -> dict[str, bytes]:
         raise AssertionError(f"a rehearsal waits for no message, and so not for {label}")
 
+    def trade(self, label: str, data: bytes) -> dict[str, bytes]:
+        return self.receive(label)
+
 
 @dataclass
 class Together(Run):
@@ -67,7 +70,7 @@ class Together(Run):
         pass
 
     def _sum(
-        self, label: str, local: Callable[[], list[float]], judge: Callable[[list[float]], list[Refusal]]
+        self, label: str, local: Callable[[], list[float]], judge: Callable[[list[float]], list[Refusal]], *, under: str = ""
     ) -> tuple[list[float], list[Refusal]]:
         """Masks vanish from this sum to the last bit, and between the hospitals of one process they hide nothing: there are none."""
         added: secure.Elements | None = None
@@ -77,8 +80,7 @@ class Together(Run):
             share, refused = self._own_share(local, judge)
             reasons.append(refused)
             if not any(reasons):
-                values = secure.encode(share, hospitals=self._terms.hospitals)
-                added = values if added is None else added.plus(values)
+                added = share if added is None else added.plus(share)
         if refused := refusal.united(reasons):
             return [], refused
         assert added is not None  # a job has a hospital

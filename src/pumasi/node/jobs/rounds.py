@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -261,13 +261,13 @@ class Run:
 
     def _own_share(
         self, local: Callable[[], list[float]], judge: Callable[[list[float]], list[Refusal]]
-    ) -> tuple[Sequence[int], list[Refusal]]:
+    ) -> tuple[secure.Elements, list[Refusal]]:
         """The own share, encoded but not masked, or why there is none."""
         try:
             share = local()
             values = secure.encode(share, hospitals=self._terms.hospitals)
         except Refused as refused:
-            return [], refusal.typed(refused)
+            return secure.Elements.of([]), refusal.typed(refused)
         # Between one or two hospitals a mask hides nothing: whoever knows its own share knows the other's.
         return values, judge(share) if self._terms.hospitals <= 2 else []
 
