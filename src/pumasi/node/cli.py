@@ -123,9 +123,12 @@ def serve(home: Home) -> None:
     import sys
 
     from pumasi.node.settings import load
+    from pumasi.store.memory import give_back
 
     load(home)  # before a lock and a log are put into a folder that is no node's
-    sys.modules["pandas"] = sys.modules["pyarrow"] = None  # type: ignore[assignment]  # duckdb would import both, and needs neither here
+    give_back()
+    # duckdb would import the first two and httpx its own command line, and neither needs them here
+    sys.modules.update(dict.fromkeys(("pandas", "pyarrow", "httpx._main")))  # type: ignore[arg-type]
     from pumasi.kernel.errors import Invalid
     from pumasi.node.agent import Agent
     from pumasi.node.app import open_node
