@@ -14,6 +14,7 @@ from pumasi.kernel.envelope import canonical, open_signed
 from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
 from pumasi.kernel.job import Job
 from pumasi.kernel.permit import Permit
+from pumasi.kernel.study import Agreed
 from pumasi.kernel.world import JobCase
 from pumasi.node import permits, remembered
 from pumasi.node.airlock.held import HeldOutput, held, hold
@@ -229,6 +230,7 @@ class _Sandboxed:
     permit: Permit
     _loaded: tuple[str, frozenset[str]] | None = None
     _people: int = 0
+    _sourced: tuple[str, list[dict[str, Agreed]]] | None = None
 
     def load(self, table: str, columns: set[str]) -> int:
         wanted = (table, frozenset(columns))
@@ -245,9 +247,12 @@ class _Sandboxed:
             places = ("now", "before")
             agreed = self.permit.tables[question["table"]]
             columns = {name: agreed.columns[name] for name in question["column_kinds"]}
-            frames = self.keeper.source_frames(self.case, self.permit, question["table"], [columns, earlier.columns])
-            for place, frame in zip(places, frames, strict=True):
-                self.worker.load(frame.persons, list(frame.columns.values()), place=place)
+            wanted = (question["table"], [columns, earlier.columns])
+            if wanted != self._sourced:  # or the worker still has them from the comparison before this one
+                frames = self.keeper.source_frames(self.case, self.permit, *wanted)
+                for place, frame in zip(places, frames, strict=True):
+                    self.worker.load(frame.persons, list(frame.columns.values()), place=place)
+                self._sourced = wanted
         share = self.worker.compare(question, earlier.question, places=places, load=earlier.people)
         return [float(value) for value in share]
 
