@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 from pumasi.hub import governance
-from pumasi.hub.app import MAX_BODY, make_app, open_hub
+from pumasi.hub.app import make_app, open_hub
 from pumasi.hub.callers import Seats
+from pumasi.hub.http import MAX_BODY
 from pumasi.hub.readers import OTHERS
 from pumasi.kernel import event as ev
 from pumasi.kernel import request

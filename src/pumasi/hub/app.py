@@ -11,18 +11,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 
 from pumasi.hub import cases, deletion, governance, papers, rotation, takeover
-from pumasi.hub.callers import Asked, Caller, Callers
+from pumasi.hub.callers import Caller, Callers
+from pumasi.hub.http import Body, Index, Label, Seconds, Signed, asked, explain, text
 from pumasi.hub.keyshares import KeyShares
 from pumasi.hub.log import Sequencer
 from pumasi.hub.publisher import Publisher
@@ -32,7 +32,6 @@ from pumasi.hub.settings import HubSettings, load
 from pumasi.hub.tasks import Mailbox
 from pumasi.hub.witnesses import Witnesses
 from pumasi.kernel import event as ev
-from pumasi.kernel import request as signed_request
 from pumasi.kernel.envelope import Keys, b64, unb64
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, refuse_if
 from pumasi.kernel.event import CONSORTIUM
@@ -49,8 +48,6 @@ from pumasi.store.tail import Tail
 
 THREADS = 400  # every waiting node holds one; 70 hospitals with a few jobs each fit
 TIDY_PAUSE, PUBLISH_PAUSE = 0.1, 1.0  # seconds between two looks at cases, and for a final checkpoint to put out as files
-MAX_BODY = 32 << 20
-STATUS = {"Refused": 409, "Invalid": 422, "NotFound": 404, "Tampered": 401, "Recovering": 503}
 
 log = logging.getLogger("pumasi.hub")
 
@@ -123,27 +120,14 @@ def make_app(hub: Hub) -> FastAPI:
         hub.recovery.admit(request.method, request.url.path)
 
     app = FastAPI(title="Pumasi hub", lifespan=lifespan, docs_url=None, redoc_url=None, dependencies=[Depends(ready)])
+    app.state.callers = hub.callers
     for kind in (PumasiError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, _explain)
-    _log_routes(app, hub)
-    _case_routes(app, hub)
-    _mailbox_routes(app, hub)
+        app.add_exception_handler(kind, explain)
+    for add in (_log_routes, _copy_routes, _member_routes, _document_routes, _case_routes, _mailbox_routes):
+        add(app, hub)
     app.mount("/tlog", StaticFiles(directory=hub.publisher.folder), name="tlog")
     app.mount("/verify", StaticFiles(packages=[("pumasi.web", "verify")], html=True), name="verify")
     return app
-
-
-def _explain(_: Request, error: Exception) -> Response:
-    """Every answer that is no result has its reasons."""
-    if isinstance(error, RequestValidationError):
-        reasons = [f"{'.'.join(map(str, fault['loc']))}: {str(fault['msg']).lower()}" for fault in error.errors()]
-        return JSONResponse({"reasons": reasons}, status_code=422)
-    if isinstance(error, HTTPException):
-        return JSONResponse(
-            {"reasons": [f"the hub has no such address or takes no such request there ({error.detail})"]}, error.status_code
-        )
-    assert isinstance(error, PumasiError)
-    return JSONResponse({"reasons": error.reasons}, status_code=STATUS.get(type(error).__name__, 500))
 
 
 def _tidy(hub: Hub) -> None:
@@ -162,34 +146,6 @@ def _forever(step: Callable[[], object], pause: float, stop: threading.Event) ->
             log.exception("a step of the hub failed; it tries again")
 
 
-async def _body(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        refuse_if(f"a request holds at most {MAX_BODY >> 20} MiB" if size > MAX_BODY else None)
-        parts.append(part)
-    return b"".join(parts)
-
-
-Body = Annotated[bytes, Depends(_body)]
-Index = Annotated[int, Query(ge=0, lt=2**53)]
-Seconds = Annotated[float, Query(ge=0, allow_inf_nan=False)]
-Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
-
-
-def _text(body: bytes) -> str:
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Invalid("the body of this request must be UTF-8 text") from error
-
-
-def _asked(request: Request, body: bytes) -> Asked:
-    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    address = request.client.host if request.client else ""
-    return Asked(request.method, target, body, request.headers.get(signed_request.HEADER), address)
-
-
 def _log_routes(app: FastAPI, hub: Hub) -> None:
     """The log is public: anybody may read, mirror and check it, and it says nothing about a patient."""
 
@@ -199,7 +155,7 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/events")
     def submit(body: Body) -> list[dict[str, Any]]:
-        return hub.log.submit([unb64(line) for line in _text(body).split()], fits=partial(papers.refusals, hub.site))
+        return hub.log.submit([unb64(line) for line in text(body).split()], fits=partial(papers.refusals, hub.site))
 
     @app.get("/log")
     def read(request: Request, start: Index, seen: Index = 0, wait: Seconds = 0) -> dict[str, Any]:
@@ -207,7 +163,7 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
         site = hub.site
         if hub.recovery.pending:
             return {"entries": [b64(data) for data in site.entries(start, start + 2000)], "checkpoint": None, "wanted": site.tree.size}
-        with hub.callers.waiting(_asked(request, b""), wait) as seconds:
+        with hub.callers.waiting(asked(request, b""), wait) as seconds:
             if site.wait_for(lambda: hub.log.published > min(start, seen), seconds) and seconds:
                 time.sleep(hub.log.gather)  # what comes at the same time goes in one answer
         checkpoint = hub.log.newest()
@@ -216,13 +172,13 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/cosignatures/{size}")
     def cosign(size: int, body: Body) -> dict[str, bool]:
-        hub.log.add_cosignature(size, _text(body))
+        hub.log.add_cosignature(size, text(body))
         return {"added": True}
 
     @app.get("/checkpoint")
     def checkpoint(request: Request, covering: Index = 0, wait: Seconds = 0) -> Response:
         """The newest checkpoint that a quorum has cosigned, over at least `covering` entries."""
-        with hub.callers.waiting(_asked(request, b""), wait) as seconds:
+        with hub.callers.waiting(asked(request, b""), wait) as seconds:
             hub.site.wait_for(lambda: hub.log.final(covering) is not None, seconds)
         final = hub.log.final(covering)
         if final is None:
@@ -241,22 +197,16 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
         return PlainTextResponse(hub.log.policy())
 
 
-def _case_routes(app: FastAPI, hub: Hub) -> None:
-    site = hub.site
-
-    def caller(request: Request, body: Body) -> Caller:
-        return hub.callers.authenticate(_asked(request, body))
-
-    Signed = Annotated[Caller, Depends(caller)]
-
+def _copy_routes(app: FastAPI, hub: Hub) -> None:
+    """What hospitals tell of their copies of the log."""
     shown: dict[str, str] = {}  # the newest head that each hospital says it was shown; a restart forgets them, they come again
 
     @app.put("/gossip")
     def show_head(caller: Signed) -> dict[str, bool]:
-        member = site.world.members.get(caller.id)
+        member = hub.site.world.members.get(caller.id)
         refuse_if(None if member is not None and member.cosigner else "only hospitals that cosign the log show heads")
-        note.parse_checkpoint(_text(caller.body))
-        shown[caller.id] = _text(caller.body)
+        note.parse_checkpoint(text(caller.body))
+        shown[caller.id] = text(caller.body)
         return {"kept": True}
 
     @app.get("/gossip")
@@ -272,55 +222,67 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
             raise Invalid("the body of this request must be JSON") from error
         return {"size": hub.recovery.take(caller.id, tail)}
 
+
+def _member_routes(app: FastAPI, hub: Hub) -> None:
+    """Who belongs here, and what waits for a person."""
+
     @app.post("/admissions")
     def admit(caller: Signed) -> dict[str, bool]:
-        refuse_if(None if caller.id == hub.settings.name else "the coordinating body admits members")
-        hub.log.record(ev.MemberAdmitted, case=CONSORTIUM, member=_text(caller.body))
+        refuse_if(_not_ours(hub, caller, "admits members"))
+        hub.log.record(ev.MemberAdmitted, case=CONSORTIUM, member=text(caller.body))
         return {"admitted": True}
 
     @app.post("/revocations")
     def revoke(caller: Signed) -> dict[str, bool]:
-        refuse_if(None if caller.id == hub.settings.name else "the coordinating body revokes the keys of members")
-        hub.log.record(ev.KeyRevoked, case=CONSORTIUM, subject=_text(caller.body))
+        refuse_if(_not_ours(hub, caller, "revokes the keys of members"))
+        hub.log.record(ev.KeyRevoked, case=CONSORTIUM, subject=text(caller.body))
         return {"revoked": True}
 
-    @app.post("/cases/{case}/reversals")
-    def reverse(case: str, caller: Signed) -> dict[str, bool]:
-        refuse_if(None if caller.id == hub.settings.name else "the coordinating body agrees to reversals")
-        deletion.agree(hub.log, case=case, hospital=_text(caller.body))
-        return {"reversed": True}
+    @app.get("/members")
+    def members(caller: Signed) -> dict[str, Any]:
+        found = list(hub.site.world.members.values())
+        return {m.id: {"kind": m.kind, "admitted": m.admitted, "node": m.cosigner is not None} for m in found}
+
+    @app.get("/inbox")
+    def inbox(caller: Signed) -> list[dict[str, Any]]:
+        person = hub.site.world.people.get(caller.id)
+        if person is None:
+            raise Refused("people have an inbox; ask with the key of one")
+        with hub.site.changed:
+            return governance.inbox(hub.site.world, person)
+
+
+def _not_ours(hub: Hub, caller: Caller, does: str) -> str | None:
+    return None if caller.id == hub.settings.name else f"the coordinating body {does}"
+
+
+def _document_routes(app: FastAPI, hub: Hub) -> None:
+    """What stands behind the commitments of the log."""
 
     @app.put("/documents/{commitment}")
     def keep(commitment: str, caller: Signed) -> dict[str, bool]:
-        site.keep(Document.read(caller.body, commitment))
+        hub.site.keep(Document.read(caller.body, commitment))
         return {"kept": True}
 
     @app.get("/documents/{commitment}")
     def show(commitment: str, caller: Signed) -> Response:
         hub.readers.check(commitment, caller.id)
-        return Response(site.document(commitment).data, media_type="application/json")
+        return Response(hub.site.document(commitment).data, media_type="application/json")
 
     @app.get("/catalogue")
     def catalogue(caller: Signed) -> dict[str, Any]:
         """Every described dataset, by hospital: the commitment in the log and the document behind it."""
         found: dict[str, Any] = {}
-        for hospital, commitment in dict(site.world.datasets).items():
+        for hospital, commitment in dict(hub.site.world.datasets).items():
             with suppress(NotFound):  # a hospital that keeps its description to itself; the others are still there
-                document = site.document(commitment)
+                document = hub.site.document(commitment)
                 found[hospital] = {"commitment": commitment, "salt": document.salt, "body": document.body}
         return found
 
-    @app.get("/inbox")
-    def inbox(caller: Signed) -> list[dict[str, Any]]:
-        person = site.world.people.get(caller.id)
-        if person is None:
-            raise Refused("people have an inbox; ask with the key of one")
-        with site.changed:
-            return governance.inbox(site.world, person)
 
-    @app.get("/members")
-    def members(caller: Signed) -> dict[str, Any]:
-        return {m.id: {"kind": m.kind, "admitted": m.admitted, "node": m.cosigner is not None} for m in list(site.world.members.values())}
+def _case_routes(app: FastAPI, hub: Hub) -> None:
+    """One study: where it stands, its proof, and the coordinating body's part in its keys and its deletion."""
+    site = hub.site
 
     @app.get("/chains/{case}")
     def chain(case: str, caller: Signed) -> dict[str, Any]:
@@ -350,12 +312,15 @@ def _case_routes(app: FastAPI, hub: Hub) -> None:
         """The coordinator's half of a workspace key, sealed to the hospital's node, while its permit is in force."""
         return {"sealed": b64(hub.shares.sealed(case, caller.id))}
 
+    @app.post("/cases/{case}/reversals")
+    def reverse(case: str, caller: Signed) -> dict[str, bool]:
+        refuse_if(_not_ours(hub, caller, "agrees to reversals"))
+        deletion.agree(hub.log, case=case, hospital=text(caller.body))
+        return {"reversed": True}
+
 
 def _mailbox_routes(app: FastAPI, hub: Hub) -> None:
-    def caller(request: Request, body: Body) -> Caller:
-        return hub.callers.authenticate(_asked(request, body))
-
-    Signed = Annotated[Caller, Depends(caller)]
+    """What the parties of a job leave for each other."""
 
     def parties(job: RandomId) -> tuple[str, set[str]]:
         """The applicant of a job and its hospitals."""
