@@ -38,11 +38,10 @@ dead = {{ is = "sensitive" }}
 
 
 def sizes(hospitals: int, people: int, draw: np.random.Generator) -> list[int]:
-    """Some hundreds at a few, fewer than five at many, nobody nowhere."""
+    """Some hundreds at a few, fewer than five at many, somebody everywhere."""
     weights = draw.lognormal(0.0, 1.6, hospitals)
-    found = np.maximum(1, np.floor(weights / weights.sum() * people)).astype(int)
+    found = 1 + np.floor(weights / weights.sum() * (people - hospitals)).astype(int)
     found[int(np.argmax(found))] += people - int(found.sum())
-    assert found.min() >= 1
     return [int(size) for size in found]
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +152,25 @@ def test_faults_of_many_hospitals_are_told_at_once(tmp_path: Path) -> None:
     assert [reason.split(" has ")[0] for reason in caught.value.reasons] == ["hospital-003", "hospital-004"]
 
 
+def test_an_interrupted_rehearsal_leaves_nothing(tmp_path: Path) -> None:
+    data, rest = tmp_path / "data", tmp_path / "tmp"
+    stroke_trial.write(data, ANALYSES, hospitals=30, people=300)
+    rest.mkdir()
+    command = [sys.executable, "-u", "-m", "pumasi.cli", "rehearse", str(data), "--json", str(tmp_path / "o.json")]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(rest)}, start_new_session=True
+    )
+    assert running.stdout is not None
+    while not (line := running.stdout.readline()).startswith("3  extract"):
+        assert line, running.communicate()
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, "Traceback" in said) == (130, False), said
+    assert list(rest.iterdir()) == [] and not (tmp_path / "o.json").exists()
+
+
 def test_the_demo_names_the_rehearsal_where_it_has_too_many_hospitals(tmp_path: Path) -> None:
-    stroke_trial.write(tmp_path, ANALYSES, hospitals=41, people=41)
+    stroke_trial.write(tmp_path, ANALYSES, hospitals=41, people=200)
     with pytest.raises(Invalid, match="must hold 1 to 40 folders, one per hospital; it holds 41; `pumasi rehearse` tries a study"):
         CliRunner().invoke(app, ["demo", "--data", str(tmp_path)], catch_exceptions=False)
 

@@ -24,6 +24,8 @@ def rehearse(
 
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise Invalid(f"there is no folder {json_file.parent} to write the outcome to; make it, or choose another --json")
+    if export is not None and export.exists() and not export.is_dir():
+        raise Invalid(f"{export} is no folder to write the results into; choose another --export")
     study = studyfile.read_to_run(data / "study.toml")
     files = find_hospitals(data, study)
     typer.echo(story.REHEARSAL)
