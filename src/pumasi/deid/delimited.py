@@ -15,7 +15,7 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -62,7 +62,7 @@ class Delimited:
         try:
             for line, cells in _records(self.file, self.separator, self.where):
                 if len(cells) != len(self.columns):
-                    return [_ragged(f"{self.where}, line {line}", len(cells), len(self.columns))]
+                    return [ragged(f"{self.where}, line {line}", len(cells), len(self.columns))]
         except Invalid as error:
             return error.reasons
         return []
@@ -81,7 +81,7 @@ def survey(path: Path, where: str) -> Delimited:
         encoding = _encoding(file, where)
         if encoding != "utf-8":
             file = _replaced(file, _converted(file, encoding, where))
-        separator = _separator(_sample(file))
+        separator = separator_of(_sample(file))
         columns, skip = _header(file, separator, where)
         _refuse_long_lines(file, separator, where)
         rows = _rows(file, separator, where, len(columns), skip)
@@ -102,8 +102,8 @@ def seen_path(file: IO[bytes], path: Path) -> str:
     return str(through) if through.exists() else str(path).replace("'", "''")
 
 
-def header_faults(names: tuple[str, ...]) -> list[str]:
-    """Why these cannot be column names. By position alone: in a file without a header they are somebody's values."""
+def header_faults(names: Sequence[str], *, alike: Callable[[str], str] = str.casefold) -> list[str]:
+    """Why these cannot be column names, of which no two may be `alike`. By position: in a file without a header they are values."""
     faults, places = [], dict[str, list[str]]()
     for place, one in enumerate(names, start=1):
         if one == "":
@@ -111,7 +111,7 @@ def header_faults(names: tuple[str, ...]) -> list[str]:
         elif not one.isprintable() or len(one) > 300:
             faults.append(f"the name of column {place} is longer than 300 characters or not printable; rename it")
         else:
-            places.setdefault(one.casefold(), []).append(str(place))
+            places.setdefault(alike(one), []).append(str(place))
     for same in places.values():
         if len(same) > 1:
             faults.append(f"columns {', '.join(same[:-1])} and {same[-1]} have the same name; rename all but one")
@@ -339,12 +339,13 @@ def _quoting(error: str) -> str:
     return 'a quote (") is opened and never closed; close it, or write it twice inside the cell'
 
 
-def _ragged(where: str, cells: int, columns: int) -> str:
+def ragged(where: str, cells: int, columns: int) -> str:
+    """A sentence for a row that has more or fewer cells than the header."""
     have = "1 cell" if cells == 1 else f"{cells} cells"
     return f"{where}: the row has {have} where the header has {columns}; correct the row, or quote the cell that holds a separator"
 
 
-def _separator(sample: str) -> str:
+def separator_of(sample: str) -> str:
     """The separator that splits the first rows into equally many cells, the most; failing that, the one that is most in the header."""
     best, most = ",", (False, 1)
     for separator in SEPARATORS:

@@ -8,17 +8,16 @@ text that is not UTF-8, it reads a clean copy that lies in memory only.
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pumasi.deid.delimited import header_faults, ragged, separator_of
 from pumasi.kernel.errors import Invalid
 from pumasi.node.sources import values
-from pumasi.node.sources.files import Handle, header_faults, memory_file
+from pumasi.node.sources.files import Handle, memory_file
 
-SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE = 65_536  # characters looked at to find the separator
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -72,7 +71,7 @@ class Delimited:
         encodings = ["utf-16"] if head.startswith(_UTF16) else ["utf-8-sig"] if head.startswith(codecs.BOM_UTF8) else ["utf-8", "cp949"]
         for encoding in encodings:
             try:
-                form = Form(encoding, _separator(self._sample(encoding)))
+                form = Form(encoding, separator_of(self._sample(encoding)))
                 self._check(form)
             except UnicodeDecodeError:  # it quotes the bytes, so it goes no further
                 continue
@@ -90,7 +89,7 @@ class Delimited:
         if not header:
             raise Invalid(f"{self._where}: the file holds nothing but blank lines; export the table again")
         self.columns = [values.value_of(name, ()) or "" for name in header]
-        faults = header_faults(self.columns)
+        faults = header_faults(self.columns, alike=str)
         if all(name in values.MISSING or _is_number(name) for name in self.columns) and any(self.columns):
             faults = ["the first line holds values, not column names; add a header line"]
         if faults:
@@ -98,7 +97,7 @@ class Delimited:
         self._header_line, self.rows = line, 0
         for line, cells in records:
             if len(cells) != len(header):
-                raise Invalid(_ragged(f"{self._where}, line {line}", len(cells), len(header)))
+                raise Invalid(ragged(f"{self._where}, line {line}", len(cells), len(header)))
             self.rows += 1
         if self.rows == 0:
             raise Invalid(f"{self._where}: the file has a header but no rows; export the table again")
@@ -140,32 +139,6 @@ def _quoting(error: str) -> str:
     return (
         'a quote (") is opened and never closed, or a cell is longer than 131,072 characters; close it, or write it twice inside the cell'
     )
-
-
-def _ragged(where: str, cells: int, columns: int) -> str:
-    have = "1 cell" if cells == 1 else f"{cells} cells"
-    return f"{where}: the row has {have} where the header has {columns}; correct the row, or quote the cell that holds a separator"
-
-
-def _separator(sample: str) -> str:
-    """The separator that splits the first rows into equally many cells, the most; failing that, the one that is most in the header."""
-    best, most = ",", (False, 1)
-    for separator in SEPARATORS:
-        widths = _widths(sample, separator)
-        found = (len(set(widths)) == 1, widths[0]) if widths else (False, 1)
-        if found[1] > 1 and found > most:
-            best, most = separator, found
-    return best
-
-
-def _widths(sample: str, separator: str) -> list[int]:
-    """How many cells each whole row of the sample has."""
-    rows = csv.reader(io.StringIO(sample, newline=""), delimiter=separator, skipinitialspace=True)
-    widths: list[int] = []
-    with contextlib.suppress(csv.Error):  # the sample may end within a row; the check of the whole file says what is wrong
-        widths.extend(len(cells) for cells in rows if cells)
-    whole = len(sample) < _SAMPLE or len(widths) < 2
-    return widths if whole else widths[:-1]
 
 
 def _is_number(text: str) -> bool:

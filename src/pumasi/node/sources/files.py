@@ -69,23 +69,6 @@ def memory_file(name: str, where: str) -> Handle:
     return Handle(os.memfd_create(name, os.MFD_CLOEXEC))
 
 
-def header_faults(names: list[str]) -> list[str]:
-    """Why these cannot be column names. By position alone: in a file without a header they are somebody's values."""
-    faults = []
-    places: dict[str, list[str]] = {}
-    for place, name in enumerate(names, start=1):
-        if name == "":
-            faults.append(f"column {place} has no name; name it in the header, or remove the column")
-        elif not name.isprintable() or len(name) > 300:
-            faults.append(f"the name of column {place} is longer than 300 characters or not printable; rename it")
-        else:
-            places.setdefault(name, []).append(str(place))
-    for same in places.values():
-        if len(same) > 1:
-            faults.append(f"columns {', '.join(same[:-1])} and {same[-1]} have the same name; rename all but one")
-    return faults
-
-
 def connect() -> duckdb.DuckDBPyConnection:
     """DuckDB in memory that installs nothing and writes nothing to the disk: short of memory it fails rather than spills."""
     return duckdb.connect(

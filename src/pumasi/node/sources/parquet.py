@@ -7,9 +7,10 @@ from typing import NoReturn
 
 import duckdb
 
+from pumasi.deid.delimited import header_faults
 from pumasi.kernel.errors import Invalid
 from pumasi.node.sources import values
-from pumasi.node.sources.files import Handle, connect, header_faults
+from pumasi.node.sources.files import Handle, connect
 
 _UNREADABLE = "the file cannot be read as Parquet; write it again, or export the table as CSV"
 
@@ -33,7 +34,7 @@ class Parquet:
         # DuckDB renames columns that differ by case alone; parquet_schema has the names as written, but also the parts of nested columns.
         written = [str(name) for (name,) in names] if len(names) == len(described) else [str(row[0]) for row in described]
         self.columns = [values.value_of(name, ()) or "" for name in written]
-        faults = header_faults(self.columns)
+        faults = header_faults(self.columns, alike=str)
         if faults:
             raise Invalid(*(f"{where}: {fault}" for fault in faults))
         self.rows = int(counted[0]) if counted else 0
