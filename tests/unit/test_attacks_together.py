@@ -66,6 +66,34 @@ def attacker(tmp_path: Path) -> Attacker:
     return Attacker(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "kind", [DESCRIBE, TABLE, {"kind": "count"}, {**BINOMIAL, "formula": "hiv ~ sex + ward"}], ids=lambda kind: str(kind["kind"])
+)
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+def test_all_less_two_groups_that_leave_out_a_few(attacker: Attacker, kind: dict[str, Any], order: list[int]) -> None:
+    """Of three people, none of whom has it, each is told that he has it not."""
+    ages = np.sort(pd.concat(attacker.tables.values()).age)
+    at = int(np.searchsorted(ages, VICTIM["age"]))
+    around = [f"age < {ages[at - 1]}", f"age > {ages[at + 2]}"]
+    left_out = int(((ages >= ages[at - 1]) & (ages <= ages[at + 2])).sum())
+    where = ["age > 0", *around]
+    assert 3 <= left_out < 10
+    assert refused(attacker.ask(*({**kind, "where": where[one]} for one in order))) == [False, False, True]
+
+
+def test_subgroups_of_those_who_have_an_age_are_answered(tmp_path: Path) -> None:
+    """Five people lack an age, so that no group of ages has them: everybody less all groups of ages is these five."""
+    tables = hospitals()
+    for name in NAMES[:3]:
+        tables[name].loc[10:11, "age"] = np.nan
+    where = ["age < 55", "age >= 55 and age < 65", "age >= 65"]
+    found = Attacker(tmp_path, tables).ask(
+        DESCRIBE, *({**DESCRIBE, "where": one} for one in where), *({**TABLE, "where": one} for one in where), TABLE,
+        *({**BINOMIAL, "formula": "hiv ~ sex", "where": one} for one in where),
+    )  # fmt: skip
+    assert not any(refused(found))
+
+
 def test_four_unions_none_of_which_is_near_another(attacker: Attacker) -> None:
     """Inclusion and exclusion over two columns: the victim is what four groups do not account for."""
     where = ["ward = 'a' or sex = 'F'", "ward = 'a' and not (age > 57.25 and age < 57.35)", "sex = 'F'", "ward = 'a' and sex = 'F'"]

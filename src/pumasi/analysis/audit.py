@@ -10,7 +10,7 @@ refusal does not tell it (simulatable auditing: Kenthapadi, Mishra and Nissim, P
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 
 MOST_PRODUCTS = 400_000  # that one question may put on the wire
 NOTHING = 1e-12  # of the largest eigenvalue: below it a sum follows from others
+PEOPLE = ""  # instead of a column: how many there are, whatever they have
+FOLLOWS = 1e-4  # of a person
 ROUNDS = 3
 BLOCK = 4_096  # rows at a time
 SINGLED_OUT = Refusal(
     "remembered-together",
-    "together with what was asked before it would tell a value of one or two people by adding and subtracting; ask about the "
-    "same people as before or about clearly different ones, and leave those who lack a value out of all analyses, as in "
+    "together with what was asked before it would tell about one or two people, or about a group too small, by adding and subtracting; "
+    "ask about the same people as before or about clearly different ones, and leave those who lack a value out of all analyses, as in "
     'where = "age IS NOT NULL"',
 )
 
@@ -45,12 +47,13 @@ SINGLED_OUT = Refusal(
 @dataclass(frozen=True)
 class View:
     """All that is asked about one column, as if everybody had `value` in it. `groups`: question, partition and how many groups it has;
-    `numbers`: question, and which of its weights that are numbers."""
+    `numbers`: question, and which of its weights that are numbers; `conditions`: the questions with each condition of their own."""
 
     column: str
     value: str | float
     groups: list[tuple[int, int | None, int]]
     numbers: list[tuple[int, int]]
+    conditions: list[int]
 
     @property
     def size(self) -> int:
@@ -58,7 +61,7 @@ class View:
 
     @property
     def products(self) -> int:
-        return self.size * (self.size + 1) // 2
+        return _triangle(self.size) + 2 * _triangle(len(self.conditions))
 
 
 def views(asked: Sequence[Question]) -> list[View]:
@@ -66,13 +69,27 @@ def views(asked: Sequence[Question]) -> list[View]:
     named = [_named(one) for one in asked]
     now, *before = [set[str]().union(*(names for _, names in several)) for several in named]
     counts = [group_counts(one) for one in asked]
-    found = []
+    people = _conditions(asked, range(len(asked)))
+    found = [View(PEOPLE, 0.0, [(at, None, 1) for at in people], [], people)] if len(people) > 1 else []
     for column in sorted(now & set().union(*before)):
         parts = [(at, place) for at, several in enumerate(named) for place, names in several if column in names]
         groups = [(at, place, counts[at][place] if place is not None else 1) for at, place in parts]
         numbers = [(at, place) for at, one in enumerate(asked) for place in range(len(_weights(one, column)))]
-        found += [View(column, value, groups, numbers) for value in _values(column, asked)]
+        conditions = _conditions(asked, sorted({at for at, _ in parts}))
+        found += [View(column, value, groups, numbers, conditions) for value in _values(column, asked)]
     return found
+
+
+def _conditions(asked: Sequence[Question], among: Iterable[int]) -> list[int]:
+    """The first question with each condition."""
+    found: list[int] = []
+    for at in among:
+        found += [at] if all(asked[at].get("filter") != asked[one].get("filter") for one in found) else []
+    return found
+
+
+def _triangle(size: int) -> int:
+    return size * (size + 1) // 2
 
 
 def _named(question: Question) -> list[tuple[int | None, set[str]]]:
@@ -179,7 +196,42 @@ def _local_products(view: View, tables: _Tables, scales: Scales) -> list[float]:
     total = np.zeros((view.size, view.size))
     for _, block in _blocks(view, tables, scales):
         total += block.T @ block
-    return [float(value) for value in total[np.triu_indices(view.size)]]
+    return [float(value) for value in (*total[np.triu_indices(view.size)], *_local_conditions(view, tables))]
+
+
+def _local_conditions(view: View, tables: _Tables) -> list[float]:
+    """The same of conditions alone, each row counting as its part of a person: over all rows, and over those that have every column of
+    these conditions, where nobody is left out for a missing value."""
+    base = np.zeros((len(tables.persons), len(view.conditions)))
+    complete = np.ones(len(tables.persons))
+    for place, at in enumerate(view.conditions):
+        base[tables.supposed(at, view).persons, place] = 1.0
+        for name in filter.columns(tables.asked[at]["filter"]) - {view.column} if "filter" in tables.asked[at] else ():
+            complete *= tables.frames[at].present(name)
+    each = 1 / np.bincount(tables.persons)[tables.persons] if len(tables.persons) else np.zeros(0)
+    both = [base.T @ (base * (each * rows)[:, np.newaxis]) for rows in (np.ones(len(complete)), complete)]
+    return [float(value) for products in both for value in products[np.triu_indices(len(view.conditions))]]
+
+
+def too_small(total: Sequence[float], asked: Sequence[Question], *, smallest: int) -> list[Refusal]:
+    """What the second total says: whether those for whom the condition of the first question holds are, but for a group that is too
+    small, a sum of those of the others. Where only missing values make it small, it is left to memory.py."""
+    at = 0
+    for view in views(asked):
+        at += view.products
+        size = len(view.conditions)
+        begin, middle = at - 2 * _triangle(size), at - _triangle(size)
+        whole, complete = _square(total[begin:middle], size), _square(total[middle:at], size)
+        left = [_left_over(one) for one in (whole, complete)] if size > 1 and whole[0, 0] >= smallest else []
+        if left and all(FOLLOWS < squares < smallest - FOLLOWS for squares in left):
+            return [SINGLED_OUT]
+    return []
+
+
+def _left_over(products: Array) -> float:
+    """The squares of the first weights that no sum of the others makes up for; of a group that differs by so many people at most these."""
+    basis = _basis(products[1:, 1:])
+    return float(products[0, 0] - np.sum((products[0, 1:] @ basis) ** 2))
 
 
 # 3. each one's part in the space that they span
@@ -187,18 +239,22 @@ def _local_products(view: View, tables: _Tables, scales: Scales) -> list[float]:
 
 def _local_flag(view: View, tables: _Tables, scales: Scales, products: Sequence[float]) -> float:
     """Whether somebody here has too large a part in what is told."""
-    basis = _basis(np.asarray(products, dtype=np.float64), view.size)
+    basis = _basis(_square(products[: _triangle(view.size)], view.size))
     parts = np.zeros(len(tables.persons))
     for persons, block in _blocks(view, tables, scales):
         parts += np.bincount(persons, weights=np.sum((block @ basis) ** 2, axis=1), minlength=len(parts))
     return float(parts.max(initial=0.0) > LARGEST_PART)
 
 
-def _basis(triangle: Array, size: int) -> Array:
-    """Columns that turn the weights of a row into coordinates in the space that all weights span."""
+def _square(triangle: Sequence[float], size: int) -> Array:
     products = np.zeros((size, size))
     products[np.triu_indices(size)] = triangle
-    products = np.triu(products) + np.triu(products, 1).T
+    return np.triu(products) + np.triu(products, 1).T
+
+
+def _basis(products: Array) -> Array:
+    """Columns that turn the weights of a row into coordinates in the space that all weights span."""
+    size = len(products)
     lengths = np.sqrt(np.clip(np.diag(products), 0, None))
     each = np.divide(1.0, lengths, out=np.zeros(size), where=lengths > 0)
     found, vectors = np.linalg.eigh(products * each * each[:, np.newaxis])
@@ -228,6 +284,8 @@ class _Tables:
     def supposed(self, at: int, view: View) -> Frame:
         """The rows of a question if everybody had the view's value in its column."""
         question = self.asked[at]
+        if view.column == PEOPLE:
+            return self.seen[at]
         if "filter" in question and view.column in filter.columns(question["filter"]):
             return _chosen(_supposed(self.frames[at], view), question)
         return _supposed(self.seen[at], view)

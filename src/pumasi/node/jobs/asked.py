@@ -76,17 +76,16 @@ class Asked:
     def _audited(self, label: str, question: dict[str, Any], before: list[Earlier]) -> list[Refusal]:
         """Why it may not be asked together with all of them; three rounds or two, where there is anything to compare."""
         same = [one for one in before if one.answered and sorted(one.hospitals) == question["hospitals"]]
-        columns = set(question["column_kinds"])
-        mine = [self._here(one) for one in same if columns & set(one.question["column_kinds"])]
+        mine = [self._here(one) for one in same]
         asked = [question, *(one.question for one in mine)]
         if not audit.views(asked):
             return []
         if not audit.is_small(asked):
             return [memory.TOO_MANY]
+        judges: list[Judge] = [_nothing, partial(audit.too_small, asked=asked, smallest=self.terms.smallest_cell), audit.refusals]
         known = audit.first(asked)
         while len(known) < audit.ROUNDS:
-            last = len(known) == audit.ROUNDS - 1
-            judge: Judge = audit.refusals if last else _nothing
+            judge = judges[len(known)]
             total, reasons = self.sum(f"{label}{len(known)}", partial(self.half.audit, question, mine, known), judge)
             if reasons:
                 return reasons
