@@ -98,6 +98,9 @@ FITS: list[tuple[dict[str, Any], list[Column], str, list[str], bool]] = [
     ({}, [("date", "many", [])], "date", [], False),
     ({"keep": "year"}, [("date", "many", []), NONE], "number", [], False),
     ({"keep": "year"}, [NONE], "number", [], False),
+    # texts that look like numbers or days at some hospital
+    ({"levels": ["12", "12A"]}, [("number", "few", ["12"]), ("text", "few", ["12A"])], "text", ["12", "12A"], False),
+    ({"levels": ["A", "2020-01-01"]}, [("date", "many", []), ("text", "few", [])], "text", ["A", "2020-01-01"], False),
     # nothing known anywhere
     ({}, [NONE, NONE], "text", [], False),
     ({}, [], "text", [], False),
@@ -124,7 +127,7 @@ MISFITS: list[tuple[dict[str, Any], list[Column], str]] = [
         {},
         [("number", "few", []), ("text", "few", [])],
         "patients.x: the hospitals hold different kinds of value (bada holds text values; haneul holds number values); "
-        "correct the files so that they agree",
+        "correct the files so that they agree, or give levels = [...] in study.toml, of which one is no number, and all count as texts",
     ),
     (
         {},

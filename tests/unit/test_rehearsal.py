@@ -152,6 +152,33 @@ def test_faults_of_many_hospitals_are_told_at_once(tmp_path: Path) -> None:
     assert [reason.split(" has ")[0] for reason in caught.value.reasons] == ["hospital-003", "hospital-004"]
 
 
+WARDS = """\
+title = "Wards"
+purpose = "scientific-research"
+smallest_cell = 5
+[tables.stays]
+person = "no"
+[tables.stays.columns]
+ward = { is = "plain", levels = ["12", "12A", "13"] }
+[[analysis]]
+name = "wards"
+kind = "table"
+table = "stays"
+by = ["ward"]
+"""
+
+
+def test_a_small_hospital_may_by_chance_hold_only_codes_that_look_like_numbers(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(WARDS, encoding="utf-8")
+    for place, wards in enumerate((["12"] * 7 + ["12A"] * 9, ["13"] * 6 + ["12A"], ["12", "13"], ["NA"])):
+        folder = tmp_path / "hospitals" / f"hospital-{place}"
+        folder.mkdir(parents=True)
+        rows = "".join(f"{serial},{ward}\n" for serial, ward in enumerate(wards))
+        (folder / "stays.csv").write_text("no,ward\n" + rows, encoding="utf-8")
+    cells = analysis(rehearse(tmp_path)[0], "wards")["cells"]
+    assert {cell["ward"]: cell["n"] for cell in cells} == {"12": 8, "12A": 10, "13": 7}
+
+
 def test_an_interrupted_rehearsal_leaves_nothing(tmp_path: Path) -> None:
     data, rest = tmp_path / "data", tmp_path / "tmp"
     stroke_trial.write(data, ANALYSES, hospitals=30, people=300)

@@ -90,9 +90,12 @@ def _agree_column(
         reasons.append(f"{where}: the hospitals show it in different forms ({told}); ask for one that each of them allows, with treat = …")
         return None
     kinds: set[ColumnKind | None] = {description.kind for _, description in found if description.kind is not None}
+    if "text" in kinds and any(number_of(level) is None for level in wanted.levels or []):
+        kinds = {"text"}  # as the study says; a small hospital may by chance hold only those that look like numbers or days
     if len(kinds) > 1:
         told = "; ".join(sorted(f"{_named(_who(found, _kind, kind), 'holds', 'hold')} {kind} values" for kind in kinds))
-        reasons.append(f"{where}: the hospitals hold different kinds of value ({told}); correct the files so that they agree")
+        instead = ", or give levels = [...] in study.toml, of which one is no number, and all count as texts" if "text" in kinds else ""
+        reasons.append(f"{where}: the hospitals hold different kinds of value ({told}); correct the files so that they agree{instead}")
         return None
     kind: ColumnKind = kinds.pop() if kinds else "text"  # type: ignore[assignment]  # None was taken out above
     levels = _agree_levels(where, wanted, kind, [level for _, description in found for level in description.levels], reasons)

@@ -146,7 +146,7 @@ def _misfits(table: SourceTable, agreed: AgreedTable, person: str) -> list[str]:
     faults = table.faults(person=person, columns=agreed.columns)
     for column, one in agreed.columns.items():
         wanted, found = _source_kind(one), table.kinds.get(column)
-        if found is not None and found != wanted:
+        if found is not None and found != wanted and not (wanted == "text" and one.levels):  # any value is a text, and is a level or none
             faults.append(
                 f"{table.where}: the column '{column}' holds {found} values where the permit says {wanted}; "
                 "correct the file, or describe the dataset again and apply anew"
