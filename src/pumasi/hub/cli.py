@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pumasi.store.commands import RecordCommands
+
 if TYPE_CHECKING:
     from pumasi.channel import Channel
-    from pumasi.store.site import Site
 
 app = typer.Typer(no_args_is_help=True, help="The coordinating body's hub: membership, catalogue, cases, mailbox, log.")
 Home = Annotated[Path, typer.Option(help="The hub's own folder.")]
+
+
+def _name(home: Path) -> str:
+    from pumasi.hub.settings import load
+
+    return load(home).name
+
+
+record = RecordCommands("hub", _name)
 
 
 @app.command()
@@ -162,83 +172,10 @@ def takeover(home: Home, signatures: Annotated[list[Path], typer.Argument(help="
     typer.echo(f"The log is yours. Serve it, and send {home / taking.FILE} to hospitals that did not sign, and to people.")
 
 
-@app.command()
-def backup(
-    home: Home,
-    to: Annotated[Path, typer.Option(help="A new file, or a folder that gets one named after the time.")],
-    with_keys: Annotated[bool, typer.Option("--with-keys", help="Put the signing keys in, encrypted under a passphrase.")] = False,
-    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
-    keep: Annotated[int | None, typer.Option(min=1, help="In a folder: remove all but this many of the newest.")] = None,
-) -> None:
-    """Back up log, documents and settings, also while serving. No key of a permit is ever in it."""
-    from pumasi.hub.settings import load
-    from pumasi.store.archive import archive
-    from pumasi.store.backup import HUB
-
-    name = load(home).name
-    typer.echo(archive(home, HUB, name=name, to=to, keys=with_keys, passphrase_file=passphrase_file, keep=keep, ask=_new_passphrase))
-
-
-def _new_passphrase() -> str:
-    return str(typer.prompt("Passphrase for the keys", hide_input=True, confirmation_prompt=True))
-
-
-@app.command()
-def restore(
-    home: Annotated[Path, typer.Option(help="A new or empty folder.")],
-    source: Annotated[Path, typer.Option("--from", help="A backup.")],
-    with_keys: Annotated[bool, typer.Option("--with-keys", help="Take the signing keys out of it.")] = False,
-    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
-) -> None:
-    """Make a hub from its backup. It asks the hospitals for what came later before it goes on."""
-    from pumasi.store.archive import revive
-    from pumasi.store.backup import HUB
-
-    ask = lambda: str(typer.prompt("Passphrase for the keys", hide_input=True))  # noqa: E731
-    for line in revive(home, HUB, source, keys=with_keys, passphrase_file=passphrase_file, ask=ask):
-        typer.echo(line)
-
-
-@app.command()
-def check(home: Home) -> None:
-    """Replay this copy of the log from its first entry: every signature, every rule, every hash. A start from a snapshot only samples."""
-    from pumasi.hub.settings import load
-    from pumasi.kernel.envelope import Keys
-    from pumasi.store.check import check as check_log
-
-    keys = Keys.from_text((home / "keys" / "coordinator.key").read_text())
-    for line in check_log(home / "hub.db", id=load(home).name, keys=keys, snapshot=home / "snapshot"):
-        typer.echo(line)
-
-
-@app.command()
-def documents(home: Home, case: str) -> None:
-    """List the documents that the events of a case commit to, and whether they are here."""
-    from pumasi.store.erasure import of_case
-
-    for line in of_case(_record(home), case):
-        typer.echo(line)
-
-
-@app.command()
-def erase(home: Home, commitment: Annotated[str, typer.Argument(help="64 hexadecimal digits, as `documents` lists them.")]) -> None:
-    """Erase body and salt of one document that nothing needs any more; every proof in the log stays valid."""
-    from pumasi.store.erasure import erase as erase_document
-
-    for line in erase_document(_record(home), commitment, database=home / "hub.db"):
-        typer.echo(line)
-
-
-def _record(home: Path) -> Site:
-    """This party's record, also beside the process that serves it."""
-    from pumasi.hub.settings import load
-    from pumasi.kernel.envelope import Keys
-    from pumasi.store.db import open_db
-    from pumasi.store.site import Site as Opened
-    from pumasi.store.snapshot import Snapshots
-
-    name, keys = load(home).name, Keys.from_text((home / "keys" / "coordinator.key").read_text())
-    return Opened(open_db(home / "hub.db"), id=name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
+app.command()(record.backup)
+app.command(help="Make a hub from its backup. It asks the hospitals for what came later before it goes on.")(record.restore)
+app.command()(record.check)
+documents, erase = app.command()(record.documents), app.command()(record.erase)
 
 
 def coordinator(home: Path) -> Channel:

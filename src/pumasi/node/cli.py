@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated, get_args
 
 import typer
 
-if TYPE_CHECKING:
-    from pumasi.store.site import Site
+from pumasi.store.commands import RecordCommands
 
 app = typer.Typer(no_args_is_help=True, help="One hospital's node: sources, workspaces, sandbox, airlock.")
 handover_app = typer.Typer(no_args_is_help=True, help="The log moves to another hub: a person of the hospital decides.")
 app.add_typer(handover_app, name="handover")
 Home = Annotated[Path, typer.Option(help="The node's own folder.")]
+
+
+def _name(home: Path) -> str:
+    from pumasi.node.settings import load
+
+    return load(home).name
+
+
+record = RecordCommands("node", _name)
 
 
 @app.command()
@@ -184,53 +192,10 @@ def revoke(home: Home, person: Annotated[str, typer.Argument(help="someone@membe
     typer.echo(f"The key of {person} is revoked; `pumasi node serve` sends it.")
 
 
-@app.command()
-def backup(
-    home: Home,
-    to: Annotated[Path, typer.Option(help="A new file, or a folder that gets one named after the time.")],
-    with_keys: Annotated[bool, typer.Option("--with-keys", help="Put the signing keys in, encrypted under a passphrase.")] = False,
-    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
-    keep: Annotated[int | None, typer.Option(min=1, help="In a folder: remove all but this many of the newest.")] = None,
-) -> None:
-    """Back up log, documents and settings, also while serving. No key of a permit is ever in it."""
-    from pumasi.node.settings import load
-    from pumasi.store.archive import archive
-    from pumasi.store.backup import NODE
-
-    name = load(home).name
-    typer.echo(archive(home, NODE, name=name, to=to, keys=with_keys, passphrase_file=passphrase_file, keep=keep, ask=_new_passphrase))
-
-
-def _new_passphrase() -> str:
-    return str(typer.prompt("Passphrase for the keys", hide_input=True, confirmation_prompt=True))
-
-
-@app.command()
-def restore(
-    home: Annotated[Path, typer.Option(help="A new or empty folder.")],
-    source: Annotated[Path, typer.Option("--from", help="A backup.")],
-    with_keys: Annotated[bool, typer.Option("--with-keys", help="Take the signing keys out of it.")] = False,
-    passphrase_file: Annotated[Path | None, typer.Option(help="One line, mode 0600; without it you are asked.")] = None,
-) -> None:
-    """Make a node from its backup. It signs nothing until it has caught up; its workspaces are lost."""
-    from pumasi.store.archive import revive
-    from pumasi.store.backup import NODE
-
-    ask = lambda: str(typer.prompt("Passphrase for the keys", hide_input=True))  # noqa: E731
-    for line in revive(home, NODE, source, keys=with_keys, passphrase_file=passphrase_file, ask=ask):
-        typer.echo(line)
-
-
-@app.command()
-def check(home: Home) -> None:
-    """Replay this copy of the log from its first entry: every signature, every rule, every hash. A start from a snapshot only samples."""
-    from pumasi.kernel.envelope import Keys
-    from pumasi.node.settings import load
-    from pumasi.store.check import check as check_log
-
-    keys = Keys.from_text((home / "keys" / "node.key").read_text())
-    for line in check_log(home / "node.db", id=load(home).name, keys=keys, snapshot=home / "snapshot"):
-        typer.echo(line)
+app.command()(record.backup)
+app.command(help="Make a node from its backup. It signs nothing until it has caught up; its workspaces are lost.")(record.restore)
+app.command()(record.check)
+documents, erase = app.command()(record.documents), app.command()(record.erase)
 
 
 @app.command()
@@ -296,36 +261,6 @@ def handover_follow(home: Home, file: Annotated[Path, typer.Argument(help="hando
     node.close()
     for line in told(read):
         typer.echo(line)
-
-
-@app.command()
-def documents(home: Home, case: str) -> None:
-    """List the documents that the events of a case commit to, and whether they are here."""
-    from pumasi.store.erasure import of_case
-
-    for line in of_case(_record(home), case):
-        typer.echo(line)
-
-
-@app.command()
-def erase(home: Home, commitment: Annotated[str, typer.Argument(help="64 hexadecimal digits, as `documents` lists them.")]) -> None:
-    """Erase body and salt of one document that nothing needs any more; every proof in the log stays valid."""
-    from pumasi.store.erasure import erase as erase_document
-
-    for line in erase_document(_record(home), commitment, database=home / "node.db"):
-        typer.echo(line)
-
-
-def _record(home: Path) -> Site:
-    """This party's record, also beside the process that serves it."""
-    from pumasi.kernel.envelope import Keys
-    from pumasi.node.settings import load
-    from pumasi.store.db import open_db
-    from pumasi.store.site import Site as Opened
-    from pumasi.store.snapshot import Snapshots
-
-    name, keys = load(home).name, Keys.from_text((home / "keys" / "node.key").read_text())
-    return Opened(open_db(home / "node.db"), id=name, keys=keys, snapshots=Snapshots(home / "snapshot", keys))
 
 
 @app.command()

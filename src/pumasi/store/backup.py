@@ -54,7 +54,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a kind of party keeps what, relative to its folder: `databases` begin with the one that holds the log."""
+    """Where a kind of party keeps what, relative to its folder: `databases` begin with the one that holds the log, `keys` with its own."""
 
     kind: Literal["hub", "node"]
     databases: tuple[str, ...]
