@@ -50,6 +50,19 @@ def test_jobs_run_one_after_the_other_and_a_failed_one_blocks_nobody() -> None:
     assert story.refusals(APPLICANT, ev.JobSubmitted, **another) == []
 
 
+def test_two_projects_of_one_organisation_run_no_jobs_side_by_side() -> None:
+    """Each would be compared with what was answered before, and neither with the other."""
+    story, second = k.running(), "cb" * 16
+    story.do(APPLICANT, ev.ApplicationSubmitted, **k.application_fields(case=second))
+    another = k.job_fields(case=second, job="1b" * 16)
+    waits = f"another project of your organisation has a job running at {', '.join(sorted((HERE, THERE)))}; wait until it is sealed"
+    assert waits in story.refusals(APPLICANT, ev.JobSubmitted, **another)
+    k.seal(story, HERE)
+    assert waits in story.refusals(APPLICANT, ev.JobSubmitted, **another)  # the other hospital still runs it
+    k.seal(story, THERE)
+    assert waits not in story.refusals(APPLICANT, ev.JobSubmitted, **another)
+
+
 def test_a_job_number_is_used_once_in_the_whole_log() -> None:
     story, second = k.running(), "cb" * 16
     story.do(APPLICANT, ev.ApplicationSubmitted, **k.application_fields(case=second))

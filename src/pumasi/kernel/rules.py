@@ -281,6 +281,7 @@ def _job_submitted(world: World, event: ev.JobSubmitted) -> Reasons:
     running = any(job.running for job in case.jobs.values())
     # What a job may publish depends on what the project knows already, so its jobs come one after the other.
     reasons.append("another job of this case is still running; wait until it is sealed" if running else None)
+    reasons.append(_another_project(world, event))
     reasons.append(None if event.lead in event.hospitals else "the lead node takes part in the job")
     reasons.append("a hospital is named twice" if len(set(event.hospitals)) < len(event.hospitals) else None)
     for hospital in event.hospitals:
@@ -290,6 +291,14 @@ def _job_submitted(world: World, event: ev.JobSubmitted) -> Reasons:
         elif len(event.hospitals) < permit.event.hospitals_at_least:
             reasons.append(f"the permit of '{hospital}' asks for more hospitals to take part")
     return reasons
+
+
+def _another_project(world: World, event: ev.JobSubmitted) -> str | None:
+    """The same for all projects of one organisation, at each hospital: what one is answered, the next is compared with."""
+    group = event.author.partition("@")[2]
+    others = [case for id, case in world.cases.items() if id != event.case and case.event.author.partition("@")[2] == group]
+    at = {hospital for case in others for job in case.jobs.values() if job.running for hospital in job.at} & set(event.hospitals)
+    return f"another project of your organisation has a job running at {', '.join(sorted(at))}; wait until it is sealed" if at else None
 
 
 def _leaving(world: World, event: Any) -> tuple[JobCase, JobAtHospital]:
