@@ -34,7 +34,7 @@ def _kept(folder: Path, *, hospitals: int, people: int, seed: int) -> Iterator[h
     assert not list((folder / "tmp").iterdir()), "pumasi demo-stop left folders behind"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Kept]:
     """Five hospitals, kept; nobody kills anything here."""
     yield from _kept(tmp_path_factory.mktemp("kept"), hospitals=5, people=540, seed=14)
