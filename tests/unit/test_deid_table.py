@@ -116,6 +116,18 @@ def reasons(action: Callable[[], object], kind: type[PumasiError] = Invalid) -> 
             '{ do = "generalise", by = "icd10", level = "chapter" }',
             {"I10": "I00-I99", "C61": "C00-D49", "D50.0": "D50-D89", "S72.0": "S00-T98"},
         ),
+        (
+            '{ do = "generalise", by = "kcd", level = "block" }',
+            {
+                "E11.90": "E10-E14",
+                "b20": "B20-B24",
+                "A91": "A90-A99",
+                "C7A.0": "C00-D49",
+                "U98": "U00-U99",
+                "Y09": "X85-Y09",
+                "hello": None,
+            },
+        ),
         ('{ do = "generalise", by = "atc", level = "therapeutic" }', {"C09AA05": "C09", "c09": "C09", "C0": None}),
         (
             '{ do = "withhold", codes = ["F", "B20"], as = "withheld" }',

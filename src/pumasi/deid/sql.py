@@ -12,6 +12,7 @@ from datetime import date
 
 from pumasi.deid import dates
 from pumasi.deid.engine import literal
+from pumasi.deid.icd import BLOCKS, CHAPTERS
 from pumasi.deid.layers import Layers, Value
 from pumasi.deid.treatments import LADDERS, Step
 
@@ -55,11 +56,6 @@ RESTRICTED_ZIP3 = (
     "884",
     "890",
     "893",
-)
-CHAPTERS = (
-    *(("A00", "B99"), ("C00", "D49"), ("D50", "D89"), ("E00", "E90"), ("F00", "F99"), ("G00", "G99"), ("H00", "H59"), ("H60", "H95")),
-    *(("I00", "I99"), ("J00", "J99"), ("K00", "K95"), ("L00", "L99"), ("M00", "M99"), ("N00", "N99"), ("O00", "O99"), ("P00", "P96")),
-    *(("Q00", "Q99"), ("R00", "R99"), ("S00", "T98"), ("U00", "U99"), ("V01", "Y98"), ("Z00", "Z99")),
 )
 _ATC = {"substance": 7, "chemical": 5, "pharmacological": 4, "therapeutic": 3, "anatomical": 1}
 
@@ -335,7 +331,10 @@ def _icd(x: str, level: str) -> str:
     known = f"regexp_full_match({code}, '[A-Z][0-9][0-9A-Z][0-9A-Z]{{0,4}}')"
     if level == "category":
         return f"CASE WHEN {known} THEN left({code}, 3) END"
-    cases = " ".join(f"WHEN left({code}, 3) BETWEEN '{low}' AND '{high}' THEN '{low}-{high}'" for low, high in CHAPTERS)
+    digits = f"regexp_full_match({code}, '.[0-9]{{2}}.*')"  # C7A sorts among C76 to C80 and is none of them
+    within = [f"WHEN {digits} AND left({code}, 3) BETWEEN '{low}' AND '{high}' THEN '{low}-{high}'" for low, high in BLOCKS]
+    whole = [f"WHEN left({code}, 3) BETWEEN '{low}' AND '{high}' THEN '{low}-{high}'" for low, high in CHAPTERS]
+    cases = " ".join([*within, *whole] if level == "block" else whole)
     return f"CASE WHEN NOT {known} THEN NULL {cases} END"
 
 

@@ -24,8 +24,8 @@ LADDERS: dict[str, tuple[str, ...]] = {
     "kr-address": ("district", "province"),
     "kr-code": ("district", "province"),
     "kr-postcode": ("district", "province"),
-    "icd10": ("category", "chapter"),
-    "kcd": ("category", "chapter"),
+    "icd10": ("category", "block", "chapter"),
+    "kcd": ("category", "block", "chapter"),
     "atc": ("substance", "chemical", "pharmacological", "therapeutic", "anatomical"),
 }
 
