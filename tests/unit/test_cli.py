@@ -153,7 +153,8 @@ def test_decisions_from_the_command_line(run: Run, live: Live) -> None:
     hub = live(book)
     member, officer, steward = (hub.person(f"{who}@{FIRST}").folder for who in ("drb-0", "irb", "steward"))
     code, out, err = run("inbox", "--home", member)
-    assert (code, err) == (0, "") and all(line.startswith("vote ") for line in out.splitlines())
+    assert (code, err) == (0, "") and {line.split(" ")[0] for line in out.splitlines()} == {"vote", ""}
+    assert "        patients: age (" in out and "patient_no" not in out
     assert "뇌졸중 뒤 14일 안의 사망 (scientific-research, smallest cell 10, asked by researcher@company-1)" in out
     assert "its application cannot be read, so it cannot be judged" in out  # another one, whose document nobody gave to the hub
     assert run("inbox", "--home", steward)[1] == "Nothing waits for you.\n"
