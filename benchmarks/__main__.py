@@ -10,6 +10,8 @@ import argparse
 import ast
 import importlib
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,9 @@ def main() -> None:
         for name, line in known.items():
             print(f"{name:12} {line}")
         return
+    if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
+        parser.error(f"{chosen.json}: there is no such folder; make it first")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ended like Ctrl-C, so that gigabytes of tables are removed
     rows: list[dict[str, Any]] = importlib.import_module(f"benchmarks.{chosen.name}").rows()
     show(known[chosen.name], rows)
     if chosen.json is not None:
