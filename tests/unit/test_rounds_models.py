@@ -111,9 +111,13 @@ def test_a_small_hospital_is_left_out_of_a_meta_analysis_and_its_people_stay_uns
     assert any(one["n"] is None for one in sites["estimates"]) or model["n"] is None
 
 
-def test_a_second_grid_is_compared_with_the_first(tmp_path: Path) -> None:
-    whole = {**HEAD, "name": "one", "kind": "kaplan_meier", **SURVIVAL, "grid": [90, 180, 365, 730]}
-    shifted = {**whole, "name": "two", "grid": [91, 180, 365, 730]}
+@pytest.mark.parametrize(
+    ("first", "second"), [("kaplan_meier", "kaplan_meier"), ("cox", "cox"), ("cox", "kaplan_meier"), ("kaplan_meier", "cox")]
+)
+def test_a_second_grid_is_compared_with_the_first(tmp_path: Path, first: str, second: str) -> None:
+    kinds = {"kaplan_meier": {"kind": "kaplan_meier"}, "cox": {"kind": "cox", "formula": "arm", "strata": "none"}}
+    whole = {**HEAD, "name": "one", **kinds[first], **SURVIVAL, "grid": [90, 180, 365, 730]}
+    shifted = {**HEAD, "name": "two", **kinds[second], **SURVIVAL, "grid": [91, 180, 365, 730]}
     table = TRIAL.assign(days=TRIAL["days"].where(TRIAL["days"] != 91, 92))
     table.loc[[100, 101], "days"] = 91.0
     outcome = Joint(tmp_path, dealt(4, table), [whole, shifted], agreed=AGREED, number="3").sealed()

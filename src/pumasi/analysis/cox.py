@@ -64,12 +64,21 @@ def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[st
 
 
 def groups(frame: Frame, question: dict[str, Any]) -> list[NDArray[np.int64]]:
-    """One partition: 0 for a complete case, -1 for a row that the model leaves out."""
-    return [frame.complete(columns_of(question))]
+    """One partition: 0 for a complete case, -1 for a row that the model leaves out.
+
+    On a grid, once its intervals are known: interval and event, which the baseline hazard tells. There a row counts as well that lacks a
+    predictor alone: what two grids tell about who leaves between their times is compared, not who lacks a value in between.
+    """
+    if "edges" not in question:
+        return [frame.complete(columns_of(question))]
+    place = time_grid.places(frame.numbers(question["time"]), question["edges"])
+    event = (frame.numbers(question["event"]) == 1) & (place < len(question["edges"]))
+    followed = frame.complete([question["time"], question["event"]])
+    return [np.where(followed < 0, -1, 2 * place + event).astype(np.int64)]
 
 
 def group_counts(question: dict[str, Any]) -> list[int]:
-    return [1]
+    return [2 * len(question["edges"]) + 1 if "edges" in question else 1]
 
 
 def start(question: dict[str, Any], terms: Terms) -> dict[str, Any]:

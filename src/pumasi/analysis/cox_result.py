@@ -68,7 +68,8 @@ def result(question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     if fit["pairs"] is not None:
         said["concordance"] = _concordance(fit["pairs"])
     if "grid" in question:
-        said |= {"grid": [question["grid"][place] for place in state["kept"]], "baseline": _baseline(question, state, fit)}
+        times = [question["grid"][place] for place in state["kept"]]
+        said |= {"grid": times, "edges": times, "baseline": _baseline(question, state, fit)}  # `edges`: for the memory of releases
     return said | {"said": _people(question, state)}
 
 
@@ -134,6 +135,7 @@ def finish(result: dict[str, Any]) -> dict[str, Any]:
         statistic = test["statistic"]
         return {**test, "p": None if statistic is None else float(chdtrc(test["df"], statistic))}
 
+    result = {key: value for key, value in result.items() if key != "edges"}
     if "likelihood_ratio" not in result:
         return result
     hazards = result["proportional_hazards"]

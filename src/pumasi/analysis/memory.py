@@ -127,7 +127,8 @@ def _alike(now: dict[str, Any], before: dict[str, Any]) -> bool:
 def _by_whole(now: dict[str, Any], before: dict[str, Any]) -> bool:
     """Whether all that matters is who lacks a value: one condition, and not two sums about one column or two grids."""
     kinds = {now["kind"], before["kind"]}
-    return _alike(now, before) and not kinds <= _SUMS and not kinds <= _CURVES
+    curves = all(one["kind"] in _CURVES or (one["kind"] == "cox" and "edges" in one) for one in (now, before))
+    return _alike(now, before) and not kinds <= _SUMS and not curves
 
 
 def about(question: dict[str, Any]) -> list[set[str]]:

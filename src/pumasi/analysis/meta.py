@@ -140,7 +140,7 @@ def _interval(one: dict[str, Any]) -> dict[str, Any]:
 
 def _model(question: dict[str, Any]) -> dict[str, Any]:
     """The question of the model that each hospital fits."""
-    return {key: value for key, value in question.items() if key not in ("analysis", "term", "of")} | {"kind": question["of"]}
+    return {key: value for key, value in question.items() if key not in ("analysis", "term", "of", "edges")} | {"kind": question["of"]}
 
 
 def _own(frame: Frame, question: dict[str, Any], terms: Terms) -> tuple[float, float] | None:
