@@ -523,3 +523,26 @@ def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_remove(tmp_path:
         assert running.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
     assert not (tmp_path / "a.key").exists()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_stays_as_it_was_when_a_run_for_it_is_killed_between_two_tables(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with duckdb.connect() as made:
+        for name, rows_of in (("a", 1000), ("b", 500_000)):
+            columns = f"i AS person_id, DATE '2024-01-01' AS day, i AS n{', 1 AS more' if name == 'b' else ''}"
+            made.execute(f"COPY (SELECT {columns} FROM range({rows_of}) AS t(i)) TO '{tmp_path}/in/{name}.csv' (HEADER)")
+    (tmp_path / "rules.toml").write_text(PEOPLE + 'more = "keep"\n')
+    source, rules, out, key = (str(tmp_path / name) for name in ("in", "rules.toml", "out", "a.key"))
+    table.pseudonymise(source, rules=rules, out=out, key=Path(key))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    words = ["deid", "table", "in", "--rules", "rules.toml", "--out", "out", "--key", "a.key"]
+    running = subprocess.Popen([sys.executable, "-m", "pumasi.cli", *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    part = tmp_path / f".out.{running.pid}.part"
+    while running.poll() is None and len(list(part.glob("*.csv"))) < 2:
+        time.sleep(0.01)
+    running.kill()
+    running.wait(timeout=60)
+    assert part.is_dir() and {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    table.pseudonymise(source, rules=rules, out=out, key=Path(key))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert not list(tmp_path.glob(".*"))
