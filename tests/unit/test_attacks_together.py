@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tests.joint_jobs import NAMES
 from tests.unit.test_attacks_on_analyses import VICTIM, Attacker, hospitals
@@ -197,3 +199,36 @@ def test_many_random_groups_cannot_be_solved_for_anybody(tmp_path: Path) -> None
         equations += [inside * 1.0, *(inside * column * 1.0 for column in design)]
     found_out = np.linalg.pinv(np.array(equations)) @ np.array(equations)
     assert len(equations) > 10 and np.diag(found_out).max() <= 0.45
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_counts_solved_as_zeros_and_ones_determine_nobody(tmp_path: Path, seed: int) -> None:
+    """The strongest reading of released counts: everybody's hiv is 0 or 1, all else is known. The most exposed can still be either."""
+    random = np.random.default_rng(seed)
+    tables = {name: table.iloc[:60].reset_index(drop=True) for name, table in hospitals().items()}
+    people, attacker = pd.concat(tables.values(), ignore_index=True), Attacker(tmp_path, tables)
+    equations: list[NDArray[np.float64]] = []
+    counts: list[int] = []
+    for _ in range(10):
+        low, high = np.sort(random.uniform(30, 90, 2)).round(2)
+        ward, word = random.choice(["a", "b", "c"]), random.choice(["and", "or"])
+        between, there = (people.age > low) & (people.age < high), people.ward == ward
+        inside = between & there if word == "and" else between | there
+        asked = {"kind": "table", "by": ["hiv", "sex"], "where": f"(age > {low} and age < {high}) {word} ward = '{ward}'"}
+        for cell in attacker.ask(asked)[0].get("cells", []):
+            if cell["n"] is not None:
+                group = (inside & (people.sex == cell["sex"])).to_numpy(dtype=float)
+                equations.append(group)
+                counts.append(cell["n"] if cell["hiv"] == 1 else int(group.sum()) - cell["n"])
+    matrix, told = np.array(equations), np.array(counts, dtype=float)
+    assert len(told) > 6 and np.allclose(matrix @ people.hiv, told)
+    exposed = np.argsort(-np.diag(np.linalg.pinv(matrix) @ matrix))[:10]
+    for who in (0, *exposed):
+        ends = [_solved(matrix, told, sign * np.eye(len(people))[who])[who] for sign in (1, -1)]
+        assert [round(end) for end in ends] == [0, 1]
+
+
+def _solved(matrix: NDArray[np.float64], told: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    found = milp(costs, constraints=LinearConstraint(matrix, told, told), bounds=Bounds(0, 1), integrality=np.ones(len(costs)))
+    assert found.status == 0
+    return np.asarray(found.x)
