@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,22 @@ def test_an_interrupted_rehearsal_leaves_nothing(tmp_path: Path) -> None:
     _, said = running.communicate(timeout=60)
     assert (running.returncode, "Traceback" in said) == (130, False), said
     assert list(rest.iterdir()) == [] and not (tmp_path / "o.json").exists()
+
+
+def test_folders_that_are_no_hospitals(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(WARDS, encoding="utf-8")
+    study = studyfile.read_to_run(tmp_path / "study.toml")
+    with pytest.raises(Invalid, match="must hold one folder for each hospital; it holds none"):
+        find_hospitals(tmp_path, study)
+    for name in (unicodedata.normalize("NFC", "서울병원"), unicodedata.normalize("NFD", "서울병원"), "a@b", ".hidden"):
+        (tmp_path / "hospitals" / name).mkdir(parents=True)
+        (tmp_path / "hospitals" / name / "stays.csv").write_text("no,ward\n1,12A\n", encoding="utf-8")
+    with pytest.raises(Invalid) as caught:
+        find_hospitals(tmp_path, study)
+    told = " ".join(caught.value.reasons)
+    assert (
+        len(caught.value.reasons) == 2 and "are called '서울병원', written in two ways" in told and "'a@b' cannot be a hospital's" in told
+    )
 
 
 def test_the_demo_names_the_rehearsal_where_it_has_too_many_hospitals(tmp_path: Path) -> None:

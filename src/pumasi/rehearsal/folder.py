@@ -41,7 +41,7 @@ def find_hospitals(
         name = unicodedata.normalize("NFC", folder.name)
         if not fits(name):
             reasons.append(
-                f"the folder name '{name}' cannot be a hospital's name: up to 64 characters, none of @ | \\, no other member of the demo"
+                f"the folder name '{name}' cannot be a hospital's name: up to 64 characters, none of @ | \\, and no name of another member"
             )
         if name in found:
             reasons.append(f"two folders in {root} are called '{name}', written in two ways; rename one")
