@@ -192,7 +192,7 @@ STUDY_WORDS: dict[str, dict[str, str]] = {
     "column": {
         "is": f"one of {_listed(codes.ColumnClass)}; an identifier is always dropped, named or not",
         "keep": f"{_listed(codes.Keep)}: of a date only the year; without `keep` and `treat` a column comes as the hospitals show it",
-        "treat": "a treatment as in a rule file, such as `{ do = \"age\", width = 10 }`; no hospital's own rules may hide more",
+        "treat": 'a treatment as in a rule file, such as `{ do = "age", width = 10 }`; no hospital\'s own rules may hide more',
         "levels": "the values it may hold, in this order (the first is the reference of a model); without it, those that "
         "hospitals describe",
     },
