@@ -85,7 +85,7 @@ BAD_FILES: dict[str, tuple[str, Mapping[str, Mapping[str, bytes | str]], list[st
         {"alpha": {"patients.csv": rows(1)}, "beta": {"others.csv": rows(2)}},
         ["beta", "patients.csv"],
     ),
-    "no hospital": (STUDY, {}, ["data/hospitals", "1 to 40", "it holds 0"]),
+    "no hospital": (STUDY, {}, ["data/hospitals", "one folder for each hospital", "it holds none"]),
     "41 hospitals": (STUDY, {f"h{n:02}": {"patients.csv": rows(n, 1)} for n in range(41)}, ["1 to 40", "it holds 41"]),
     "an unknown key": (STUDY.replace("by = ", "bye = "), GOOD, ["line 16", "unknown key 'bye'"]),
     "an unknown column": (asking("death14 ~ age + weight"), GOOD, ["line 23", "'weight'", "age, aspirin, death14, ward"]),

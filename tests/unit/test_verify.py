@@ -1174,6 +1174,7 @@ def of(factor: dict[str, Any]) -> dict[str, Any]:
 
 
 GLM = {"name": "n", "kind": "glm", "table": "patients", "family": "binomial", "formula": "x", "design": DESIGN}
+READING = {"name": "n", "kind": "table", "table": "patients", "reads": ["age", "death14"], "whatever": {"it": "asks"}}
 DOCUMENTS: dict[str, tuple[Callable[[], Casebook], str]] = {
     "an application with another field": (lambda: apply_with(x=1), "fields"),
     "an application for another case": (lambda: apply_with(case="00" * 16), "another case"),
@@ -1236,6 +1237,11 @@ DOCUMENTS: dict[str, tuple[Callable[[], Casebook], str]] = {
     "a question about another column": (lambda: job_with(sealed=True, questions=[QUESTION | {"by": ["name"]}]), "question"),
     "a question about no column": (lambda: job_with(sealed=True, questions=[QUESTION | {"by": []}]), "question"),
     "a question about lists": (lambda: job_with(sealed=True, questions=[QUESTION | {"by": [[]]}]), "question"),
+    "a question that reads another column": (lambda: job_with(sealed=True, questions=[READING | {"reads": ["age", "name"]}]), "question"),
+    "a question that reads no list": (lambda: job_with(sealed=True, questions=[READING | {"reads": "age"}]), "question"),
+    "a question of another kind that says what it reads": (
+        lambda: job_with(sealed=True, questions=[READING | {"kind": "describe"}]), "question",
+    ),
     "a model of another outcome": (lambda: job_with(sealed=True, questions=[GLM | {"design": DESIGN | {"outcome": "name"}}]), "question"),
     "a model of another column": (
         lambda: job_with(sealed=True, questions=[GLM | {"design": of({"column": "name"})}]), "question",
@@ -1281,7 +1287,7 @@ def test_a_permit_that_names_fewer_hospitals_answers_no_larger_job() -> None:
 
 
 def test_a_question_that_the_permit_covers_gets_its_answer() -> None:
-    assert reasons(job_with(sealed=True, questions=[QUESTION, GLM]).bundle()) == []
+    assert reasons(job_with(sealed=True, questions=[QUESTION, GLM, READING]).bundle()) == []
 
 
 def test_a_document_that_is_not_signed_at_all_is_refused() -> None:
