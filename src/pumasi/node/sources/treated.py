@@ -70,6 +70,7 @@ def _rules(table: SourceTable, wanted: Mapping[str, Steps], person: str) -> dict
 
 def _write(connection: duckdb.DuckDBPyConnection, table: SourceTable, rules: Rules, key: Key, today: date, copy: files.Handle) -> None:
     connection.execute(f"SET TimeZone = '{dates.ZONE}'")
+    files.plan_for(connection, table.rows)
     named = ", ".join(f"{table.sql(column)} AS {engine.name(column)}" for column in table.kinds)
     columns = tuple(table.kinds)
     types = dict.fromkeys(columns, "VARCHAR")
