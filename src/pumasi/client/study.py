@@ -25,7 +25,7 @@ from pumasi.client.results import Released, Result
 from pumasi.client.studyfile import StudyFile
 from pumasi.deid.agreement import agree
 from pumasi.kernel import event as ev
-from pumasi.kernel.codes import ENDINGS, FAILURES, AnalysisKind
+from pumasi.kernel.codes import ENDINGS, FAILURES, UNTIL_SEALED, AnalysisKind
 from pumasi.kernel.envelope import new_id, parse_canonical, sha256, sign, unb64
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered
 from pumasi.kernel.job import Job
@@ -200,6 +200,20 @@ class Study(Asking):
         )
 
     def _submit(self, questions: list[dict[str, Any]], hospitals: list[str]) -> str:
+        """Send a job, when no other job of this organisation runs any more: what one is answered counts for the next."""
+        told = False
+        while True:
+            try:
+                return self._send(questions, hospitals)
+            except Refused as refused:
+                if not all(reason.endswith(UNTIL_SEALED) for reason in refused.reasons):
+                    raise
+                if not told:
+                    self.progress(f"{'; '.join(refused.reasons)}: this study goes on by itself then")
+                told = True
+            self.view(newer=True)
+
+    def _send(self, questions: list[dict[str, Any]], hospitals: list[str]) -> str:
         view = self.view()
         for hospital in hospitals:
             self._check_ended(hospital, view["hospitals"][hospital])

@@ -50,6 +50,10 @@ ENDINGS: dict[EndReason, str] = {
 }
 
 
+# How a refusal ends that is over once a job of the applicant's organisation is.
+UNTIL_SEALED = "wait until it is sealed"
+
+
 def choices(literal: object) -> str:
     """The members of a closed list, for error messages."""
     return ", ".join(str(value) for value in get_args(literal))

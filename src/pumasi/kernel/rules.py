@@ -11,7 +11,7 @@ from typing import Any
 from pumasi.kernel import deletion, handover, keys
 from pumasi.kernel import event as ev
 from pumasi.kernel.actor import MAY
-from pumasi.kernel.codes import MEDICAL, Role
+from pumasi.kernel.codes import MEDICAL, UNTIL_SEALED, Role
 from pumasi.kernel.effects import AIRLOCK_QUORUM, EFFECTS, board_of, case_of, permit_of, release_of
 from pumasi.kernel.envelope import commit, is_weak, unb64
 from pumasi.kernel.errors import Refused
@@ -280,7 +280,7 @@ def _job_submitted(world: World, event: ev.JobSubmitted) -> Reasons:
     reasons: Reasons = ["this job was submitted before" if event.job in world.jobs else None]
     running = any(job.running for job in case.jobs.values())
     # What a job may publish depends on what the project knows already, so its jobs come one after the other.
-    reasons.append("another job of this case is still running; wait until it is sealed" if running else None)
+    reasons.append(f"another job of this case is still running; {UNTIL_SEALED}" if running else None)
     reasons.append(_another_project(world, event))
     reasons.append(None if event.lead in event.hospitals else "the lead node takes part in the job")
     reasons.append("a hospital is named twice" if len(set(event.hospitals)) < len(event.hospitals) else None)
@@ -298,7 +298,7 @@ def _another_project(world: World, event: ev.JobSubmitted) -> str | None:
     group = event.author.partition("@")[2]
     others = [case for id, case in world.cases.items() if id != event.case and case.event.author.partition("@")[2] == group]
     at = {hospital for case in others for job in case.jobs.values() if job.running for hospital in job.at} & set(event.hospitals)
-    return f"another project of your organisation has a job running at {', '.join(sorted(at))}; wait until it is sealed" if at else None
+    return f"another project of your organisation has a job running at {', '.join(sorted(at))}; {UNTIL_SEALED}" if at else None
 
 
 def _leaving(world: World, event: Any) -> tuple[JobCase, JobAtHospital]:
