@@ -6,7 +6,7 @@ import base64
 import signal
 import sqlite3
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -115,6 +115,44 @@ def test_a_node_stays_away(system: Kept) -> None:
     assert not run.outcome_file.exists() and not run.outcome_file.with_suffix(".bundle.json").exists()
     system.begin(victim)
     finish(system, system.study(studies.SMALL, "after-away"))
+
+
+@pytest.fixture
+def two_suffice(system: Kept) -> Iterator[Kept]:
+    """Every permit is content with two hospitals."""
+    settings = {name: system.home(name) / "node.toml" for name in system.nodes}
+    before = {name: file.read_text(encoding="utf-8") for name, file in settings.items()}
+
+    def write(change: Callable[[str], str]) -> None:
+        for name, file in settings.items():
+            system.end(name, signal.SIGTERM)
+            file.write_text(change(before[name]), encoding="utf-8")
+            system.begin(name)
+
+    write(lambda text: text.replace("hospitals_at_least = 0", "hospitals_at_least = 2"))
+    yield system
+    write(lambda text: text)
+
+
+def test_a_study_goes_on_without_a_hospital_that_falls_silent(two_suffice: Kept) -> None:
+    """Nothing was opened when it fell silent, so the others are asked anew; but the same of all three is refused from then on."""
+    system, victim = two_suffice, two_suffice.nodes[0]
+    sexes = studies.SMALL.replace("death14", "sex").replace("sensitive", "plain")
+    run = system.study(sexes, "without-one")
+    while run.said.count("workspace open") < len(system.nodes):
+        run.until("workspace open")
+    system.end(victim)
+    run.until("released by every hospital")
+    system.begin(victim)  # it has a workspace to destroy
+    assert run.end() == 0, run.said
+    assert f"no word from {victim}; asking the others, as their permits allow" in run.said
+    (found,) = run.outcome()["analyses"]
+    people = studies.pooled(system.folder / "data")
+    assert sorted(found["hospitals"]) == sorted(set(system.nodes) - {victim})
+    studies.check_table(found, people[people.hospital != victim])
+    again = system.study(sexes, "with-all")
+    assert again.end() == 3, again.said
+    assert again.outcome()["refusals"][0]["codes"] == ["remembered-hospitals"]
 
 
 def test_a_job_that_has_just_ended_is_not_called_restarted(system: Kept) -> None:
