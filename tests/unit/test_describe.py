@@ -172,6 +172,16 @@ def test_a_table_under_rules_is_described_as_they_leave_it(tmp_path: Path) -> No
     assert Dataset.read(described.plain()) == described
 
 
+def test_the_path_of_a_hierarchy_stays_at_its_hospital(tmp_path: Path) -> None:
+    (tmp_path / "wards.csv").write_text("1;east\n2;west\n")
+    (tmp_path / "rules.toml").write_text('[columns]\nsex = "keep"\nward = { do = "generalise", by = "wards.csv", level = 1 }\n')
+    (tmp_path / "p.csv").write_text("no,sex,ward\n" + "".join(f"{n},f,{n % 2 + 1}\n" for n in range(20)))
+    source = TableSource(tmp_path / "p.csv", "no", (), load(tmp_path / "rules.toml"))
+    described = describe({"p": source}, hospital="H", smallest_cell=3)
+    assert list(described.tables["p"].columns) == ["sex"]
+    assert "wards" not in str(described.plain())
+
+
 def test_values_that_a_rule_does_not_understand_are_told_by_their_shape(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text('[columns]\nage = { do = "age", width = 5 }\n')
     (tmp_path / "p.csv").write_text("no,age\n1,40\n2,Kim-41\n")

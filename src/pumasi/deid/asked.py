@@ -55,9 +55,14 @@ def parse(given: Any, where: str) -> Steps:
 def _cannot_ask(step: Step, where: str) -> str | None:
     if step.do in ("keep", "drop"):
         return f"{where}: a column that is not treated needs no 'treat', and one that is to be dropped is left out of the study"
-    if step.do == "generalise" and step["by"] not in LADDERS:
+    if is_file(step):
         return f"{where}: a study cannot name a file at a hospital; the hierarchies that are built in are {', '.join(LADDERS)}"
     return None
+
+
+def is_file(step: Step) -> bool:
+    """Whether a step climbs the hierarchy of a CSV file, which lies at one hospital."""
+    return bool(step.do == "generalise" and step["by"] not in LADDERS)
 
 
 def of_column(column: ColumnRule | TreatedColumnRule | AgreedColumn | AgreedTreatedColumn) -> Steps:

@@ -20,9 +20,11 @@ def named(rules: Rules) -> RulesNamed:
 
 
 def shown(rules: Rules, table: str, kinds: Mapping[str, ColumnKind | None]) -> dict[str, Steps]:
-    """The columns that the rules show at all, and how; `kinds` are what the columns hold. One that they do not know is not shown."""
+    """The columns that the rules show at all, and how; `kinds` are what the columns hold. One that they do not know is not shown, nor
+    one that climbs a CSV file of this hospital: its path means nothing to the others, and is not theirs to read."""
     found = {column: rules.rule_of(table, column, kind) for column, kind in kinds.items()}
-    return {column: rule.steps for column, rule in found.items() if rule is not None and rule.steps[0].do != "drop"}
+    known = {column: rule.steps for column, rule in found.items() if rule is not None and rule.steps[0].do != "drop"}
+    return {column: steps for column, steps in known.items() if not any(asked.is_file(step) for step in steps)}
 
 
 def refusal(rules: Rules | None, table: str, column: str, kind: ColumnKind | None, agreed: Agreed) -> str | None:
