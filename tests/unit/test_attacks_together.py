@@ -139,6 +139,17 @@ def test_the_smallest_cell_does_not_tell_the_value(tmp_path: Path, hiv: int) -> 
     assert refused(found) == [True, True] and found[1]["reasons"] == ["remembered-together"]
 
 
+@pytest.mark.parametrize("jobs", ["one job", "two jobs"])
+def test_what_was_refused_tells_nothing_of_those_who_lack_a_value(tmp_path: Path, jobs: str) -> None:
+    """Only the victim lacks an age. Had the model been answered, describing all would be the victim's cost; but it was refused."""
+    where = f"sex = '{VICTIM['sex']}'"
+    model = {**GAUSSIAN, "formula": "cost ~ age + sex", "where": where}
+    attacker = Attacker(tmp_path, changed(lambda table: table, age=np.nan))
+    everybody = {**DESCRIBE, "where": where}
+    found = attacker.ask(model, everybody) if jobs == "one job" else [*attacker.ask(model), *attacker.ask(everybody)]
+    assert refused(found) == [True, False] and found[0]["reasons"] == ["small-side"]
+
+
 @pytest.mark.parametrize(
     "questions",
     [

@@ -18,6 +18,7 @@ from pumasi.client.results import Result
 from pumasi.client.study import Study
 from pumasi.deid.agreement import agree
 from pumasi.kernel import event as ev
+from pumasi.kernel.codes import UNTIL_SEALED
 from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
 from pumasi.kernel.study import Application
 from tests.casebook import HOSPITALS, RESEARCHER, Casebook
@@ -124,6 +125,29 @@ def project_of(live: Live, tmp_path: Path, book: DescribedBook, until: str) -> t
     datasets = [hub.hub.site.document(book.world.datasets[name]).body for name in book.hospitals]
     tables = agree(application, [study.Dataset.read(body) for body in datasets])
     return hub, Study(hub.person(RESEARCHER), application, tables, lambda _: None)
+
+
+def test_a_job_waits_for_another_project_of_its_organisation_and_for_nothing_else(live: Live, tmp_path: Path) -> None:
+    answers: list[str | None] = [f"another project of your organisation has a job running at H; {UNTIL_SEALED}"] * 2 + [None]
+    said: list[str] = []
+
+    class Busy(Study):
+        def _send(self, questions: list[dict[str, Any]], hospitals: list[str]) -> str:
+            if (reason := answers.pop(0)) is not None:
+                raise Refused(reason)
+            return "sent"
+
+        def view(self, *, newer: bool = False) -> dict[str, Any]:
+            assert newer  # it waits for news rather than asking at once
+            return {}
+
+    _, project = project_of(live, tmp_path, DescribedBook(), "opened")
+    busy = Busy(project.home, project.application, project.tables, said.append)
+    assert busy._submit([], []) == "sent" and answers == []
+    assert len(said) == 1 and "goes on by itself" in said[0]
+    answers.append("the permit does not cover it")
+    with pytest.raises(Refused, match="does not cover"):
+        busy._submit([], [])
 
 
 def test_a_board_that_says_no_ends_the_waiting(live: Live, tmp_path: Path) -> None:
