@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -149,6 +150,17 @@ def test_whoever_waited_for_the_migration_finds_it_done(old: Path) -> None:
             engine.dispose()
     assert version(old) == NEWEST
     assert version(old.with_name(f"hub.db.before-{NEWEST}")) == 0
+
+
+def test_the_first_start_waits_for_whoever_writes(old: Path) -> None:
+    """SQLite itself refuses to switch to the write-ahead log at once, without waiting, while another process writes."""
+    with closing(sqlite3.connect(old, isolation_level=None, check_same_thread=False)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.3, lambda: writer.execute("ROLLBACK"))
+        release.start()
+        open_db(old).dispose()
+        release.join()
+    assert version(old) == NEWEST
 
 
 def test_a_database_of_a_newer_version_is_left_alone(old: Path) -> None:
