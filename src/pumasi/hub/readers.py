@@ -7,7 +7,6 @@ commitment before. This is computed from the log into a small database beside it
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pumasi.kernel.event import CONSORTIUM
 from pumasi.kernel.world import Case
 from pumasi.ledger.bundle import OPENED
 from pumasi.store.site import Site
+from pumasi.store.sqlite import open_file
 
 FIELDS = {**OPENED, "DatasetDescribed": "dataset"}
 PAGE = 5000
@@ -24,10 +24,8 @@ OTHERS = "a document is for the parties of its case: the applicant, its hospital
 
 class Readers:
     def __init__(self, path: Path, site: Site) -> None:
-        path.touch(mode=0o600)
         self._site, self._lock = site, threading.Lock()
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db = open_file(path, synchronous="FULL")
         self._db.execute('CREATE TABLE IF NOT EXISTS papers (commitment TEXT PRIMARY KEY, "case" TEXT) WITHOUT ROWID')
         self._db.execute("CREATE TABLE IF NOT EXISTS looked (size INTEGER)")
 

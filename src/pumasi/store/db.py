@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +26,7 @@ from sqlalchemy import (
 )
 
 from pumasi.store.migrate import Migration, migrate
-
-WAIT_S = 30.0  # for another writer of the same database
+from pumasi.store.sqlite import WAIT_S, write_ahead
 
 metadata = MetaData()
 
@@ -74,13 +71,16 @@ def open_db(path: Path, *, schema: MetaData = metadata, migrations: Sequence[Mig
         path.touch(mode=0o600)
     # max_overflow: the hub answers hundreds of waiting nodes at once, and none may fail for want of a connection.
     engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"timeout": WAIT_S, "check_same_thread": False}, pool_size=16, max_overflow=-1
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": WAIT_S, "check_same_thread": False},
+        pool_size=16,
+        max_overflow=-1,
     )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's own
-        _write_ahead(connection)
+        write_ahead(connection)
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA secure_delete=ON")  # what is erased leaves no bytes in unused pages
@@ -92,19 +92,6 @@ def open_db(path: Path, *, schema: MetaData = metadata, migrations: Sequence[Mig
 
     migrate(engine, schema, migrations, path=path)
     return engine
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log, which SQLite refuses at once, whatever its timeout, while another process does the same."""
-    until = time.monotonic() + WAIT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
 
 
 def reader(engine: Engine) -> Engine:

@@ -6,20 +6,18 @@ missing. It holds digests and instants, and forgets what is too old to be accept
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from datetime import datetime
 from pathlib import Path
+
+from pumasi.store.sqlite import open_file
 
 SWEEP = 2000  # entries between two looks at what has grown old
 
 
 class Once:
     def __init__(self, path: Path) -> None:
-        path.touch(mode=0o600)
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db = open_file(path, synchronous="NORMAL")
         self._db.execute("CREATE TABLE IF NOT EXISTS seen (digest BLOB PRIMARY KEY, until REAL) WITHOUT ROWID")
         self._lock, self._count = threading.Lock(), 0
 

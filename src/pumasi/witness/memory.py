@@ -5,7 +5,6 @@ The newest head of each log is on the disk, synced, before its cosignature is ma
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pumasi.kernel.errors import PumasiError, Tampered
 from pumasi.ledger import note
 from pumasi.ledger.tree import EMPTY, verify_consistency
+from pumasi.store.sqlite import open_file
 
 
 class UnknownLog(PumasiError):
@@ -53,11 +53,8 @@ class Memory:
     """The heads that a witness called `name` has cosigned of these logs; a log may have several keys, as it changes them."""
 
     def __init__(self, path: Path, *, name: str, key: Ed25519PrivateKey, logs: tuple[note.VKey, ...]) -> None:
-        path.touch(mode=0o600)
         self.name, self._key, self._logs, self._lock = name, key, logs, threading.Lock()
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db = open_file(path, synchronous="FULL")
         self._db.execute("CREATE TABLE IF NOT EXISTS heads (origin TEXT PRIMARY KEY, size INTEGER, root BLOB, note TEXT)")
 
     @property
