@@ -91,6 +91,7 @@ def _describe_columns(table: SourceTable, columns: list[str], person: str, small
         raise Invalid(*faults)
     try:
         with files.connect() as connection:
+            files.plan_for(connection, table.rows)
             found = _count(connection, table, columns, person=person, smallest_cell=smallest_cell)
     except duckdb.Error as error:  # its message may quote a value
         kind = type(error).__name__
