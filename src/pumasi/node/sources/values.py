@@ -15,7 +15,8 @@ MISSING = frozenset(
 )
 BLANKS = " \t\n\v\f\r\u00a0\u3000"  # stripped from both ends of a cell; the last is the ideographic space of Korean input methods
 
-_DAY = r"[1-9]\d{3}-\d\d-\d\d|[1-9]\d{3}/\d\d/\d\d|(18[5-9]\d|19\d\d|20\d\d)\d{4}"
+_MIDNIGHT = r"([ T]00:00(:00(\.0{1,9})?)?)?"  # as databases export a day
+_DAY = rf"([1-9]\d{{3}}-\d\d-\d\d|[1-9]\d{{3}}/\d\d/\d\d|[1-9]\d{{3}}\.\d\d\.\d\d){_MIDNIGHT}|(18[5-9]\d|19\d\d|20\d\d)\d{{4}}"
 
 _INFINITE = "'inf', '+inf', '-inf', 'infinity', '+infinity', '-infinity'"
 
@@ -57,9 +58,9 @@ def infinite(column: str) -> str:
 
 
 def day(column: str) -> str:
-    """An ISO date (1960-05-01), or NULL where the text is no calendar day in one of the three ways it may be written."""
-    parsed = f"try_strptime({column}, ['%Y-%m-%d', '%Y/%m/%d', '%Y%m%d'])"
-    shaped = f"length({column}) IN (8, 10) AND regexp_full_match({column}, '{_DAY}')"
+    """An ISO date (1960-05-01), or NULL where the text is no calendar day in one of the four ways it may be written."""
+    parsed = f"try_strptime(left({column}, 10), ['%Y-%m-%d', '%Y/%m/%d', '%Y.%m.%d', '%Y%m%d'])"
+    shaped = f"length({column}) BETWEEN 8 AND 29 AND regexp_full_match({column}, '{_DAY}')"
     return f"CASE WHEN {shaped} THEN strftime({parsed}, '%Y-%m-%d') END"
 
 
