@@ -98,3 +98,21 @@ def test_no_form_shows_more_than_the_rules_of_a_hospital(rule: dict[str, Any], s
 def test_a_file_at_a_hospital_is_refused_also_when_it_travels() -> None:
     told = asked.refusals(study({"treat": '{ do = "generalise", by = "/etc/x.csv", level = 1 }', "kind": "text"}), [hospital(MONTH)])
     assert len(told) == 1 and "cannot name a file at a hospital" in told[0]
+
+
+CLIMBS = '{{ do = "generalise", by = "sha256-{}.csv", level = {} }}'
+
+
+@pytest.mark.parametrize(
+    ("level", "shown", "told"),
+    [
+        (2, CLIMBS.format("a" * 64, 1), None),
+        (1, CLIMBS.format("a" * 64, 1), None),
+        (1, CLIMBS.format("a" * 64, 2), "which would show more"),
+        (2, CLIMBS.format("b" * 64, 1), "H has no such hierarchy for it"),
+        (2, '"keep"', "H has no such hierarchy for it"),
+    ],
+)
+def test_a_hospitals_own_hierarchy_is_asked_for_by_what_it_holds(level: int, shown: str, told: str | None) -> None:
+    reasons = asked.refusals(study({"treat": CLIMBS.format("a" * 64, level), "kind": "text"}), [hospital(shown)])
+    assert (told is None and not reasons) or (len(reasons) == 1 and told in reasons[0])

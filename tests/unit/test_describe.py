@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from pumasi.deid.rulefile import load
 from pumasi.kernel.errors import Invalid
-from pumasi.kernel.study import ColumnDescription, Dataset, RuledTableDescription
+from pumasi.kernel.study import ColumnDescription, Dataset, RuledTableDescription, TreatedDescription
 from pumasi.node.describe import describe
 from pumasi.node.sources import TableSource
 
@@ -172,14 +173,31 @@ def test_a_table_under_rules_is_described_as_they_leave_it(tmp_path: Path) -> No
     assert Dataset.read(described.plain()) == described
 
 
-def test_the_path_of_a_hierarchy_stays_at_its_hospital(tmp_path: Path) -> None:
+def test_a_hierarchy_of_the_hospital_goes_by_what_it_holds_and_not_by_where_it_lies(tmp_path: Path) -> None:
     (tmp_path / "wards.csv").write_text("1;east\n2;west\n")
     (tmp_path / "rules.toml").write_text('[columns]\nsex = "keep"\nward = { do = "generalise", by = "wards.csv", level = 1 }\n')
     (tmp_path / "p.csv").write_text("no,sex,ward\n" + "".join(f"{n},f,{n % 2 + 1}\n" for n in range(20)))
     source = TableSource(tmp_path / "p.csv", "no", (), load(tmp_path / "rules.toml"))
     described = describe({"p": source}, hospital="H", smallest_cell=3)
-    assert list(described.tables["p"].columns) == ["sex"]
-    assert "wards" not in str(described.plain())
+    ward = described.tables["p"].columns["ward"]
+    name = f"sha256-{hashlib.sha256((tmp_path / 'wards.csv').read_bytes()).hexdigest()}.csv"
+    assert isinstance(ward, TreatedDescription)
+    assert (ward.levels, ward.treat) == (["east", "west"], f'{{ do = "generalise", by = "{name}", level = 1 }}')
+    assert "wards" not in str(described.plain()) and str(tmp_path) not in str(described.plain())
+
+
+def test_a_hierarchy_that_changed_since_the_rules_were_read_is_not_climbed(tmp_path: Path) -> None:
+    (tmp_path / "wards.csv").write_text("1;east\n2;west\n")
+    (tmp_path / "rules.toml").write_text('[columns]\nward = { do = "generalise", by = "wards.csv", level = 1 }\n')
+    (tmp_path / "p.csv").write_text("no,ward\n1,1\n2,2\n")
+    rules = load(tmp_path / "rules.toml")
+    (tmp_path / "wards.csv").write_text("1;1\n2;2\n")
+    with pytest.raises(Invalid, match=r"wards\.csv was changed since its rules were read"):
+        describe({"p": TableSource(tmp_path / "p.csv", "no", (), rules)}, hospital="H", smallest_cell=1)
+    assert load(tmp_path / "rules.toml").digest != rules.digest
+    (tmp_path / "wards.csv").unlink()
+    with pytest.raises(Invalid, match="there is no hierarchy file"):
+        load(tmp_path / "rules.toml")
 
 
 def test_values_that_a_rule_does_not_understand_are_told_by_their_shape(tmp_path: Path) -> None:

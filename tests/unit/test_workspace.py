@@ -632,6 +632,37 @@ def test_no_treatment_shows_more_than_the_rules(tmp_path: Path, columns: dict[st
     assert not list((tmp_path / "w").glob("*"))
 
 
+def test_a_hospitals_own_hierarchy_is_climbed_as_far_as_a_permit_says(tmp_path: Path) -> None:
+    (tmp_path / "weights.csv").write_text("61;61-62;60;*\n62;61-62;60;*\n70;70-71;70;*\n")
+    sources = ruled(tmp_path, RULES.replace('weight = "keep"', 'weight = { do = "generalise", by = "weights.csv", level = 2 }'))
+    rules = sources["visits"].rules
+    assert rules is not None
+    (name,) = rules.hierarchies.values()
+    for level, expected in ((2, ["60", "60", "70", None]), (3, ["*", "*", "*", None])):
+        columns = {"weight": treated("text", f'{{ do = "generalise", by = "{name}", level = {level} }}', "60", "70", "*")}
+        found = rows(tmp_path / f"w{level}", sources, naming(sources, columns))
+        assert sorted((row[1] for row in found), key=str) == sorted(expected, key=str)
+    finer = {"weight": treated("text", f'{{ do = "generalise", by = "{name}", level = 1 }}')}
+    with pytest.raises(Invalid, match="would show more"):
+        extract(sources, naming(sources, finer), tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)
+    other = {"weight": treated("text", f'{{ do = "generalise", by = "sha256-{"0" * 64}.csv", level = 2 }}')}
+    with pytest.raises(Invalid, match="no such hierarchy for the column 'weight'"):
+        extract(sources, naming(sources, other), tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)
+
+
+def test_a_permit_opens_no_file_that_the_rules_do_not_name(tmp_path: Path) -> None:
+    """A permit that names a path, or what some file of the hospital holds, must not make the node read it."""
+    (tmp_path / "secret.csv").write_text("61;read\n62;read\n70;read\n")
+    content = f"sha256-{hashlib.sha256((tmp_path / 'secret.csv').read_bytes()).hexdigest()}.csv"
+    for sources in (ruled(tmp_path), {"visits": TableSource(tmp_path / "visits.csv", "no", ())}):
+        for by in (content, str(tmp_path / "secret.csv"), "secret.csv"):
+            columns = {"weight": treated("text", f'{{ do = "generalise", by = "{by}", level = 1 }}', "read")}
+            without = permit(tables={"visits": {"person": "no", "columns": columns}})
+            asked = naming(sources, columns) if sources["visits"].rules else without
+            with pytest.raises(Invalid, match=r"no (such )?hierarchy"):
+                extract(sources, asked, tmp_path / "w", key=KEY, pseudonym_key=PSEUDONYM_KEY)
+
+
 def test_a_treated_table_lies_in_no_file_while_it_is_made(tmp_path: Path) -> None:
     """The treated copy holds original ids: it must lie in memory, under no name."""
     sources = ruled(tmp_path)

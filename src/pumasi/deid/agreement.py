@@ -19,7 +19,6 @@ from pumasi.kernel.study import (
     Dataset,
     TableRule,
     TreatedColumnRule,
-    TreatedDescription,
     level_order,
     level_text,
     number_of,
@@ -77,16 +76,16 @@ def _agree_column(
         return _agreed(wanted, wanted.treat, wanted.kind, _agree_levels(where, wanted, wanted.kind, [], reasons), two=False)
     if wanted.keep == "year":
         dated: list[ColumnKind | None] = ["date", None]
-        other = {hospital for hospital, one in found if _treatment(one) == UNTREATED and one.kind not in dated}
+        other = {hospital for hospital, one in found if asked.treat_of(one) == UNTREATED and one.kind not in dated}
         if other:
             reasons.append(
                 f'{where}: keep = "year" needs dates (like 1960-05-01) at every hospital; {_named(other, "holds", "hold")} something else'
             )
             return None
         return AgreedColumn.model_validate({"is": wanted.is_, "keep": "year", "kind": "number", "levels": [], "two_valued": False})
-    treatments = {_treatment(description) for _, description in found} or {UNTREATED}
+    treatments = {asked.treat_of(description) for _, description in found} or {UNTREATED}
     if len(treatments) > 1:
-        told = "; ".join(sorted(f"{_named(_who(found, _treatment, treat))}: {treat}" for treat in treatments))
+        told = "; ".join(sorted(f"{_named(_who(found, asked.treat_of, treat))}: {treat}" for treat in treatments))
         reasons.append(f"{where}: the hospitals show it in different forms ({told}); ask for one that each of them allows, with treat = …")
         return None
     kinds: set[ColumnKind | None] = {description.kind for _, description in found if description.kind is not None}
@@ -114,10 +113,6 @@ def _agreed(wanted: TreatedColumnRule | ColumnRule, treat: str, kind: ColumnKind
     if treat == UNTREATED:
         return AgreedColumn.model_validate(fields | {"keep": None})
     return AgreedTreatedColumn.model_validate(fields | {"treat": treat})
-
-
-def _treatment(description: ColumnDescription) -> str:
-    return description.treat if isinstance(description, TreatedDescription) else UNTREATED
 
 
 def _agree_levels(

@@ -11,7 +11,7 @@ import json
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import fnmatchcase
@@ -95,6 +95,7 @@ class Rules:
     tables: Mapping[str, Mapping[str, Rule]]
     types: Mapping[str, Rule]
     sources: tuple[str, ...] = ()
+    hierarchies: Mapping[str, str] = field(default_factory=dict)  # the paths of the CSV files that rules climb, and what they held
     digest: str = field(default="", compare=False)
 
     def person_of(self, columns: tuple[str, ...]) -> str | None:
@@ -198,19 +199,23 @@ def _merge(path: Path, above: tuple[Path, ...]) -> Rules:
         raise Invalid(f"{path}: 'extends' is a name or a list of names")
     bases = [_merge(_find(one, path.parent), (*above, path.resolve())) for one in extends]
     columns, tables, types = _rules(path, written, faults)
+    hierarchies = _hierarchies([*columns.values(), *(rule for one in tables.values() for rule in one.values()), *types.values()], faults)
     settings = _settings(path, written, bases, faults)
     if faults:
         raise Invalid(*faults)
     all_tables = {name for layer in [*(base.tables for base in bases), tables] for name in layer}
     merged = {name: _over(*(base.tables.get(name, {}) for base in bases), tables.get(name, {})) for name in sorted(all_tables)}
     sources = tuple(dict.fromkeys([*(source for base in bases for source in base.sources), f"{path.name}"]))
-    digest = hashlib.sha256(json.dumps([written, [base.digest for base in bases]], default=str, sort_keys=True).encode()).hexdigest()
+    content = [written, [base.digest for base in bases], [*hierarchies.values()]]
+    digest = hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest()
+    hierarchies = {path: held for one in (*(base.hierarchies for base in bases), hierarchies) for path, held in one.items()}
     columns, types = _over(*(base.columns for base in bases), columns), _over(*(base.types for base in bases), types)
     title = str(written.get("title", path.stem))
     source = str(written.get("source", ""))
     return Rules(
-        name=path.stem, title=title, source=source, columns=columns, tables=merged, types=types, sources=sources, digest=digest, **settings
-    )
+        name=path.stem, title=title, source=source, columns=columns, tables=merged, types=types, sources=sources, hierarchies=hierarchies,
+        digest=digest, **settings,
+    )  # fmt: skip
 
 
 def _over(*layers: Mapping[str, Rule]) -> dict[str, Rule]:
@@ -301,8 +306,22 @@ def _layer(path: Path, section: str, written: Any, faults: list[str]) -> dict[st
 def _anchored(steps: Steps, folder: Path) -> Steps:
     """CSV hierarchies are named from where the rule file lies."""
     return tuple(
-        Step(step.do, {**step.given, "by": str((folder / step["by"]).resolve())})
-        if step.do == "generalise" and step["by"] not in treatments.LADDERS
-        else step
-        for step in steps
+        treatments.climbing(step, str((folder / step["by"]).resolve())) if treatments.climbs_file(step) else step for step in steps
     )
+
+
+def _hierarchies(rules: Iterable[Rule], faults: list[str]) -> dict[str, str]:
+    """The CSV files that rules climb, with the name that their contents have wherever they lie."""
+    found: dict[str, str] = {}
+    for rule in rules:
+        for path in (Path(step["by"]) for step in rule.steps if treatments.climbs_file(step)):
+            if path.is_file():
+                found[str(path)] = content_name(path)
+            else:
+                faults.append(f"{rule.place}: there is no hierarchy file {path}")
+    return found
+
+
+def content_name(hierarchy: Path) -> str:
+    """The name of a CSV hierarchy that says what it holds and not where it lies."""
+    return f"sha256-{hashlib.sha256(hierarchy.read_bytes()).hexdigest()}.csv"

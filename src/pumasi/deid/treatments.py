@@ -312,11 +312,21 @@ def _together(step: Step) -> list[str]:
             return ["'top' of 'age' is a multiple of 'width'"]
         case "generalise" if step["by"] in LADDERS and str(step["level"]) not in LADDERS[step["by"]]:
             return [f"the levels of '{step['by']}' are {', '.join(LADDERS[step['by']])}"]
-        case "generalise" if step["by"] not in LADDERS and not step["by"].lower().endswith(".csv"):
+        case "generalise" if climbs_file(step) and not step["by"].lower().endswith(".csv"):
             return [f"there is no hierarchy '{step['by']}'; there are {', '.join(LADDERS)} and CSV files"]
-        case "generalise" if step["by"] not in LADDERS and not allowed.whole(step["level"]):
+        case "generalise" if climbs_file(step) and not allowed.whole(step["level"]):
             return ["the level of a CSV hierarchy is the number of its column, from 1"]
     return []
+
+
+def climbs_file(step: Step) -> bool:
+    """Whether a step climbs the hierarchy of a CSV file, and not one that is built in."""
+    return step.do == "generalise" and step["by"] not in LADDERS
+
+
+def climbing(step: Step, by: str) -> Step:
+    """The same step up another hierarchy, or up the same one under another name."""
+    return Step(step.do, {**step.given, "by": by})
 
 
 def is_day(text: str) -> bool:

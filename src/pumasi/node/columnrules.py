@@ -20,23 +20,25 @@ def named(rules: Rules) -> RulesNamed:
 
 
 def shown(rules: Rules, table: str, kinds: Mapping[str, ColumnKind | None]) -> dict[str, Steps]:
-    """The columns that the rules show at all, and how; `kinds` are what the columns hold. One that they do not know is not shown, nor
-    one that climbs a CSV file of this hospital: its path means nothing to the others, and is not theirs to read."""
+    """The columns that the rules show at all, and how; `kinds` are what the columns hold. One that they do not know is not shown."""
     found = {column: rules.rule_of(table, column, kind) for column, kind in kinds.items()}
-    known = {column: rule.steps for column, rule in found.items() if rule is not None and rule.steps[0].do != "drop"}
-    return {column: steps for column, steps in known.items() if not any(asked.is_file(step) for step in steps)}
+    return {column: asked.named(rule.steps, rules) for column, rule in found.items() if rule is not None and rule.steps[0].do != "drop"}
 
 
 def refusal(rules: Rules | None, table: str, column: str, kind: ColumnKind | None, agreed: Agreed) -> str | None:
     """Why a column of this kind may not be extracted in the form of a permit, or None."""
+    steps = asked.of_column(agreed)
     if rules is None:
-        return None
-    rule, steps = rules.rule_of(table, column, kind), asked.of_column(agreed)
+        return f"this table has no hierarchy for the column '{column}'" if asked.lacks(steps, ()) else None
+    rule = rules.rule_of(table, column, kind)
     if rule is None:
         return f"the rules '{rules.name}' of this table know nothing of the column '{column}'"
-    if treatments.at_least_as_tight(steps, rule.steps):
+    said = asked.named(rule.steps, rules)
+    if asked.lacks(steps, said):
+        return f"the rules '{rules.name}' of this table have no such hierarchy for the column '{column}'"
+    if treatments.at_least_as_tight(steps, said):
         return None
-    return f"the rules '{rules.name}' of this table say {treatments.told(rule.steps)} for the column '{column}'; the permit would show more"
+    return f"the rules '{rules.name}' of this table say {treatments.told(said)} for the column '{column}'; the permit would show more"
 
 
 def changed(rules: Rules | None, permitted: RulesNamed | None) -> str | None:

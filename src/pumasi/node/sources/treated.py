@@ -38,12 +38,12 @@ def treated(
 ) -> SourceTable:
     """The wanted columns of a table after their steps; the caller closes both. `Invalid` says which values no step understands.
 
-    `rules` gives what holds for the whole table: how far dates move. `today` is the day at which an age `at = "today"` is meant.
+    `rules` gives what holds for the whole table: how far dates move, and where its CSV hierarchies lie. `today` is the day at which an
+    age `at = "today"` is meant.
     """
-    columns = _rules(table, wanted, person)
-    said = replace(
-        rules or NO_RULES, person=(folded(person),), without_person="refuse", unknown="drop", columns=columns, tables={}, types={}
-    )
+    said = rules or NO_RULES
+    columns = _rules(table, {column: asked.found(steps, said, table.where) for column, steps in wanted.items()}, person)
+    said = replace(said, person=(folded(person),), without_person="refuse", unknown="drop", columns=columns, tables={}, types={})
     kinds = {column: kind for column, steps in wanted.items() if (kind := asked.kind_after(steps)) is not None}
     with ExitStack() as opened:
         copy = files.memory_file(f"{table.name} treated", table.where)

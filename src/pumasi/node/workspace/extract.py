@@ -50,17 +50,25 @@ class Extracted:
 
 
 def extract(
-    tables: Mapping[str, TableSource], permit: Permit, folder: Path, *, key: bytes, pseudonym_key: bytes, memory_mb: int | None = None
+    tables: Mapping[str, TableSource],
+    permit: Permit,
+    folder: Path,
+    *,
+    key: bytes,
+    pseudonym_key: bytes,
+    judged: bool = True,
+    memory_mb: int | None = None,
 ) -> Extracted:
     """Write the workspace of a permit into `folder`, replacing an earlier one. `Invalid` with every way the tables do not fit the permit.
 
-    `memory_mb` bounds DuckDB's memory; beyond it, encrypted spill files go below `folder` while this runs.
+    Not `judged`, the columns are treated as the permit says, whatever the rules of this hospital say now. `memory_mb` bounds DuckDB's
+    memory; beyond it, encrypted spill files go below `folder` while this runs.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _sweep(folder)  # what an earlier call left that was killed
     with ExitStack() as opened:
         # A key of its own for treatments, so that no pseudonym made there is one that is made here.
-        sources = _open(tables, permit, opened, Key(hmac.digest(pseudonym_key, TREATMENTS, "sha256"), "permit"))
+        sources = _open(tables, permit, opened, Key(hmac.digest(pseudonym_key, TREATMENTS, "sha256"), "permit"), judged=judged)
         new = folder / f".new-{secrets.token_hex(8)}"
         try:
             _write(sources, permit, new, key=key, pseudonym_key=pseudonym_key, memory_mb=memory_mb)
@@ -85,7 +93,7 @@ def _sweep(folder: Path) -> None:
             stale.unlink()
 
 
-def _open(tables: Mapping[str, TableSource], permit: Permit, opened: ExitStack, key: Key) -> dict[str, SourceTable]:
+def _open(tables: Mapping[str, TableSource], permit: Permit, opened: ExitStack, key: Key, *, judged: bool) -> dict[str, SourceTable]:
     sources: dict[str, SourceTable] = {}
     faults: list[str] = []
     for name, agreed in permit.tables.items():
@@ -96,7 +104,7 @@ def _open(tables: Mapping[str, TableSource], permit: Permit, opened: ExitStack, 
             levels = {column: one.levels for column, one in agreed.columns.items()}
             source = tables[name]
             table = opened.enter_context(open_source(source, name, hospital=permit.hospital, levels=levels))
-            found = _faults(table, source, permit)
+            found = _faults(table, source, permit) + (_disallowed(table, source, permit) if judged else [])
             if any(isinstance(one, AgreedTreatedColumn) for one in agreed.columns.values()):
                 found += table.absent(agreed.columns)
                 if not found:
@@ -125,20 +133,22 @@ def _treated(table: SourceTable, source: TableSource, permit: Permit, key: Key, 
 
 def _faults(table: SourceTable, source: TableSource, permit: Permit) -> list[str]:
     """What does not fit between the permit and the table as its hospital holds it."""
-    name, agreed = table.name, permit.tables[table.name]
+    agreed = permit.tables[table.name]
     faults = []
     if agreed.person != source.person:
         faults.append(f"{table.where}: node.toml identifies people by '{source.person}', the permit by '{agreed.person}'; they must agree")
-    changed = columnrules.changed(source.rules, permit.rules.get(name) if isinstance(permit, PermitV2) else None)
-    if changed is not None:
-        faults.append(f"{table.where}: {changed}")
-    for column, one in agreed.columns.items():
+    for column in agreed.columns:
         if column == source.person or column in source.identifiers:
             faults.append(f"{table.where}: the column '{column}' identifies people and never enters a workspace; the permit cannot be met")
-        refused = columnrules.refusal(source.rules, name, column, table.kinds.get(column), one)
-        if refused is not None:
-            faults.append(f"{table.where}: {refused}")
     return faults
+
+
+def _disallowed(table: SourceTable, source: TableSource, permit: Permit) -> list[str]:
+    """What the rules of the hospital have against the permit."""
+    agreed, rules = permit.tables[table.name].columns, source.rules
+    changed = columnrules.changed(rules, permit.rules.get(table.name) if isinstance(permit, PermitV2) else None)
+    refused = [columnrules.refusal(rules, table.name, column, table.kinds.get(column), one) for column, one in agreed.items()]
+    return [f"{table.where}: {reason}" for reason in (changed, *refused) if reason is not None]
 
 
 def _misfits(table: SourceTable, agreed: AgreedTable, person: str) -> list[str]:

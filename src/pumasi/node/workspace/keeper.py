@@ -7,7 +7,6 @@ restarted without the hub cannot open its workspaces, and says so.
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
 
 from pumasi.analysis.frame import Frame
 from pumasi.analysis.refusal import Refusal
@@ -96,7 +95,6 @@ class Keeper:
         `Refused` where the source no longer holds such columns. Nothing is kept: each lies for a moment under a key that is never stored.
         """
         pseudonyms, frames = secrets.token_bytes(32), list[Frame]()
-        sources = {table: replace(self._node.sources[table], rules=None)} if table in self._node.sources else {}
         folder = self._node.workspace(case).with_name(f"{case}.compared")
         for place, columns in enumerate(wanted):
             if columns in wanted[:place]:  # asked for in the same way: it is the same table
@@ -106,7 +104,7 @@ class Keeper:
             agreed = AgreedTable(person=permit.tables[table].person, columns=columns)
             try:
                 alone = permit.model_copy(update={"tables": {table: agreed}, "rules": {}})
-                extract(sources, alone, folder, key=key, pseudonym_key=pseudonyms)
+                extract(self._node.sources, alone, folder, key=key, pseudonym_key=pseudonyms, judged=False)
                 frames.append(vault.frame_parts(folder, key, table=table, columns=columns))
             except Invalid:
                 raise Refused(NO_COMPARISON) from None
