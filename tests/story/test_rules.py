@@ -20,9 +20,10 @@ admitted = "shift"
 age = [{ do = "limit", low = 50 }, { do = "age", width = 10, top = 80 }]  # so that no band is rare
 sex = "keep"
 aspirin = "keep"
-conscious = "keep"
+conscious = { do = "generalise", by = "awake.csv", level = 1 }
 death14 = "drop"
 """
+AWAKE = "full;awake;*\ndrowsy;not awake;*\nunconscious;not awake;*\n"
 
 STUDY = """\
 title = "{title}"
@@ -61,6 +62,7 @@ def ruled(fragile: Kept) -> Kept:
     for name in fragile.nodes:
         home = fragile.home(name)
         (home / "ours.toml").write_text(RULES, encoding="utf-8")
+        (home / "awake.csv").write_text(AWAKE, encoding="utf-8")
         with (home / "node.toml").open("a", encoding="utf-8") as settings:
             settings.write('rules = "ours.toml"\n')
         fragile.end(name)
@@ -75,8 +77,8 @@ def ruled(fragile: Kept) -> Kept:
 
 
 def test_a_table_comes_as_the_rules_leave_it_and_the_proof_says_so(ruled: Kept) -> None:
-    columns = 'age = { is = "quasi" }\nbirth_date = { is = "quasi" }\nadmitted = { is = "quasi" }'
-    run = ruled.study(STUDY.format(title="as shown", columns=columns, more=', "birth_date", "admitted"'), "shown")
+    columns = 'age = { is = "quasi" }\nbirth_date = { is = "quasi" }\nadmitted = { is = "quasi" }\nconscious = { is = "plain" }'
+    run = ruled.study(STUDY.format(title="as shown", columns=columns, more=', "birth_date", "admitted", "conscious"'), "shown")
     assert run.end() == 0, run.said
     outcome = run.outcome()
     people = studies.pooled(ruled.folder / "data")
@@ -85,6 +87,10 @@ def test_a_table_comes_as_the_rules_leave_it_and_the_proof_says_so(ruled: Kept) 
     year = pd.to_datetime(people.birth_date).dt.year
     assert abs(rest["columns"]["birth_date"]["mean"] / year.mean() - 1) < 1e-12
     assert "mean" not in rest["columns"]["admitted"]
+    assert (
+        rest["columns"]["conscious"]["levels"]
+        == people.conscious.map({"full": "awake", "drowsy": "not awake", "unconscious": "not awake"}).value_counts().to_dict()
+    )
     checked = harness.verify(outcome["bundle"], ruled.system["policy"])
     assert checked.returncode == 0
     assert checked.stdout.count("shows the table 'patients' as the rules 'ours' treat it, or less of it") == len(ruled.nodes)
