@@ -141,6 +141,7 @@ class Joint:
     changes: dict[tuple[str, str], Change] = field(default_factory=dict)
     agreed: AgreedTable = AGREED
     remembered: list[Earlier] = field(default_factory=list)
+    memories: dict[str, list[Earlier]] = field(default_factory=dict)  # where hospitals remember something else each
     hospitals_at_least: int = 1
     halves: dict[str, Local] = field(default_factory=dict)
     still_allowed: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -178,7 +179,8 @@ class Joint:
         self.runs[me] = Run(
             job=self.job, digest=self.digest, party=Party(me, self.keys[me], {name: keys.public for name, keys in self.keys.items()}),
             tables={"patients": self.agreed}, exchange=self.exchange(me), half=self.halves[me],
-            still_allowed=self.still_allowed.get(me, lambda: None), earlier=self.earlier, remembered=self.remembered,
+            still_allowed=self.still_allowed.get(me, lambda: None), earlier=self.earlier,
+            remembered=self.memories.get(me, self.remembered),
             hospitals_at_least=self.hospitals_at_least,
         )  # fmt: skip
         try:

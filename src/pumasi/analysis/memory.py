@@ -48,7 +48,8 @@ OTHER_SOURCE = Refusal(
 )
 OTHER_HOSPITALS = Refusal(
     "remembered-hospitals",
-    "the same was asked of almost the same hospitals before ('{}'); the difference would show what few hospitals hold",
+    "the same was asked of another set of hospitals before, some of which are in both ('{}'); the difference would show what few hospitals "
+    "hold; ask the same hospitals as then",
 )
 
 # Their numbers are sums over people, so that two of them about one column can be subtracted whatever else they are about.

@@ -150,8 +150,8 @@ REASONS: dict[Reason, Meaning] = {
         "이전 분석 이후 병원의 표가 너무 적은 사람만큼 바뀌었거나 비교할 수 없게 바뀌었습니다",
     ),
     "remembered-hospitals": Meaning(
-        "the same was asked of almost the same hospitals before",
-        "거의 같은 병원들에 같은 것을 이미 물었습니다",
+        "the same was asked of another set of hospitals before, some of which are in both",
+        "일부가 겹치는 다른 병원들에 같은 것을 이미 물었습니다",
     ),
     "remembered-together": Meaning(
         "together with earlier analyses it would tell a value of one or two people by adding and subtracting",

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from pumasi.analysis import audit, memory
 from pumasi.analysis.frame import Terms
 from pumasi.analysis.refusal import Refusal
-from pumasi.kernel.errors import Refused
 from pumasi.kernel.study import AgreedTable
 from pumasi.node.remembered import Earlier
 
@@ -93,18 +92,15 @@ class Asked:
         return []
 
     def _compared(self, label: str, question: dict[str, Any], before: list[Earlier]) -> list[Refusal]:
-        """Why it may not be answered next to one of them; one round over the hospitals."""
-        reasons = [reason for one in before for reason in self._other_hospitals(question, one)]
+        """Why it may not be answered next to one of them; one round over the hospitals, which all remember the same here."""
         same = [self._here(one) for one in before if one.answered and sorted(one.hospitals) == question["hospitals"]]
-        if any(not memory.is_comparable(question, one.question) for one in same):
-            reasons.append(memory.TOO_MANY)
-        if not same and not reasons:
+        if not same:
             return []
+        if any(not memory.is_comparable(question, one.question) for one in same):
+            return [memory.TOO_MANY]
         about = [(one, memory.length(question, one.question)) for one in same]
 
         def mine() -> list[float]:
-            if reasons:
-                raise Refused(*dict.fromkeys(reasons))
             return [value for one, _ in about for value in self.half.compare(question, one)]
 
         def judge(total: list[float]) -> list[Refusal]:
@@ -117,9 +113,21 @@ class Asked:
 
         return self.sum(label, mine, judge)[1]
 
+    def elsewhere(self, question: dict[str, Any]) -> list[Refusal]:
+        """Why it may not be asked of these hospitals after it was asked of others. What another hospital of this job remembers may be
+        something else, so it is said in place of the first share, and not in a round of its own."""
+        table, person = question["table"], self.tables[question["table"]].person
+        before = [one for one in self.remembered if (one.question["table"], one.person, one.refused) == (table, person, False)]
+        return list(dict.fromkeys(reason for one in before for reason in self._other_hospitals(question, one)))
+
     def _other_hospitals(self, question: dict[str, Any], one: Earlier) -> list[Refusal]:
-        apart = set(one.hospitals) ^ set(question["hospitals"])
-        if not 0 < len(apart) < self.hospitals_at_least or not memory.is_the_same(question, one.question):
+        """Of two sets that overlap, the hospitals that are in one of them alone take no part in what is compared: so not at all, where an
+        answer was told. A sum that was only opened is known to hospitals, and these may see what the permits ask for and more."""
+        mine, theirs = set(question["hospitals"]), set(one.hospitals)
+        overlap = mine != theirs and bool(mine & theirs)
+        if not overlap or not memory.is_the_same(question, one.question):
+            return []
+        if not one.answered and len(mine ^ theirs) >= self.hospitals_at_least:
             return []
         return [memory.OTHER_HOSPITALS.about(one.question["name"])]
 

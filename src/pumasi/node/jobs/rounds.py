@@ -213,10 +213,15 @@ class Run:
         return {**head, "rounds": MOST_ROUNDS, **refusal.told([ENDLESS])}
 
     def _round(self, label: str, method: Method, question: dict[str, Any], state: dict[str, Any]) -> tuple[list[float], list[Refusal]]:
+        def mine() -> list[float]:
+            if label.endswith("r1") and (reasons := self._asked.elsewhere(question)):
+                raise Refused(*reasons)
+            return self.half.local(question, state)
+
         def judge(total: list[float]) -> list[Refusal]:
             return meant(partial(method.refusals, total, question, state, self._terms))
 
-        return self._sum(label, partial(self.half.local, question, state), judge, under=sha256(rfc8785.dumps(state)))
+        return self._sum(label, mine, judge, under=sha256(rfc8785.dumps(state)))
 
     def _columns(self, table: str) -> set[str]:
         """All that this job reads of a table, and what earlier questions of the case read, which its own are compared with."""
