@@ -62,11 +62,19 @@ FOUND = [
     ("PID|1||12345678^^^HOSP||KIM^MINSU", Kind.MRN),
     ("환자 홍 길동", Kind.NAME),
     ("J. Thompson", Kind.NAME),
+    ("DAVID^KOWALSKI", Kind.NAME),
+    ("David_Kowalski_ct", Kind.NAME),
+    ("Seen by Dr. Brown", Kind.NAME),
+    ("김판석(M/71)", Kind.NAME),
+    ("모) 김말순", Kind.NAME),
+    ("카톡아이디 minji523", Kind.HANDLE),
+    ("D:\\scan\\유분이_MRI.dcm", Kind.URL),
     ("2024년 3월 5일", Kind.DATE),
     ("05-MAR-2024", Kind.DATE),
 ]
 
 NOTHING = [
+    *("처방일련", "자동차보험", "부가가치세", "Left_Ventricle", "MR head", "정상(50/M)", "mg/kg/day", "GLU^Glucose^L"),
     *("정상", "이상소견", "음성", "고혈압", "유방암", "산부인과", "정형외과", "신장내과 외래", "전신마취", "임신성 당뇨"),
     *("E11.9", "S12.3", "C50.911", "A10BA02", "2345-7", "120/80", "5.3", "36.5", "1.234567890123", "-0.0012345678", "1,234,567"),
     *("Acetaminophen 325 MG Oral Tablet", "Normal sinus rhythm", "Crohn disease", "Left ventricular hypertrophy", "White", "Never smoker"),

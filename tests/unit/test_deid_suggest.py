@@ -100,6 +100,41 @@ def test_honest_columns_are_not_called_identifiers(tmp_path: Path) -> None:
     assert {name for name in kept_or_treated if found[name].treatment == '"drop"'} == set()
 
 
+def test_numbers_that_repeat_as_ids_do_are_not_kept_whatever_their_column_is_called(tmp_path: Path) -> None:
+    r = random.Random(12)
+    people = [str(r.randrange(10**7, 10**8)) for _ in range(300)]
+    columns = {
+        "x1": [r.choice(people) for _ in range(1500)],
+        "x2": [str(r.randrange(1, 301)) for _ in range(1500)],
+        "pulse": [str(round(r.gauss(75, 12))) for _ in range(1500)],
+        "platelets": [str(round(r.gauss(250, 60)) * 1000) for _ in range(1500)],
+    }
+    found = proposals(save(tmp_path / "t.csv", columns))
+    assert all("pseudonym" in found[name].treatment and found[name].confirm for name in ("x1", "x2")), found
+    assert found["pulse"].treatment == '"keep"'
+    assert "perhaps" not in found["platelets"].english
+
+
+def test_a_date_among_categories_or_small_numbers_is_not_shown_unmoved(tmp_path: Path) -> None:
+    r = random.Random(13)
+    columns = {
+        "state": [r.choice(["A", "B"]) for _ in range(400)] + ["1983년 10월 13일생"] * 30,
+        "born": [r.choice(["A", "B"]) for _ in range(400)] + ["DOB 06/14/1989"] * 30,
+        "score": [str(r.randrange(40)) for _ in range(429)] + ["19910712"],
+        "plain": [r.choice(["A", "B", "2-3"]) for _ in range(430)],
+    }
+    found = proposals(save(tmp_path / "t.csv", columns))
+    assert {name for name, one in found.items() if one.treatment == '"drop"'} == {"state", "born", "score"}
+
+
+def test_a_word_among_words_that_end_alike_is_no_name_and_a_name_among_them_is(tmp_path: Path) -> None:
+    jobs = ["경비원", "배달원", "연구원", "정보원", "상담원"]
+    columns = {"job of": jobs * 60, "staff": [*jobs[:3], "김영희", "박철수"] * 60}
+    found = proposals(save(tmp_path / "t.csv", columns))
+    assert "rare" in found["job of"].treatment, found["job of"]
+    assert found["staff"].treatment == '"drop"'
+
+
 def test_a_whole_column_of_identifiers_is_surer_than_numbers_that_look_alike(tmp_path: Path) -> None:
     r = random.Random(6)
     columns = {

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from pumasi.deid.evidence import Found, direct
 from pumasi.deid.hints import Hint
-from pumasi.deid.patterns import LIKELY, POSSIBLE, Kind
+from pumasi.deid.patterns import LIKELY, POSSIBLE, Kind, find
 from pumasi.deid.patterns.kinds import ENGLISH, KOREAN
+from pumasi.deid.patterns.names import BUILT, korean
 from pumasi.deid.profile import Column
 
 DROP, KEEP = '"drop"', '"keep"'
 _NUMBERS = (Kind.MRN, Kind.PHONE, Kind.RRN, Kind.FRN, Kind.CARD, Kind.LICENCE)  # that one number without a dash may be
+_COMPARED = 2_000  # levels at most that are compared with each other
 RARE = '{ do = "rare", fewer_than = 10 }'
+
+
+def _holds_a_name(value: str) -> bool:
+    return any(span.kind is Kind.NAME and span.confidence >= LIKELY for span in find(value))
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,10 @@ class Case:
         return [one for one in map(self._in_column, self.found) if one.confidence >= LIKELY]
 
     def _in_column(self, one: Found) -> Found:
-        """A long number is an identifier where few rows have one, and a code like others where many have."""
+        """A long number is an identifier where few rows have one, and a code where many have; a word among its like is no name."""
         column = self.column
+        if one.kind is Kind.NAME and one.why == BUILT and one.confidence >= LIKELY and self.among_their_like():
+            return replace(one, confidence=0.5, why="built like a Korean name, but other words here end alike")
         if one.kind not in _NUMBERS or one.confidence > 0.35:
             return one
         usual = one.rows > max(5, 0.02 * column.filled) or (column.numeric and (column.high or 0) >= 1e5)
@@ -63,9 +72,18 @@ class Case:
             return one
         return Found(one.kind, one.rows, one.whole, one.hidden, 0.2 if usual else 0.6, "a long number among other values")
 
+    def among_their_like(self) -> bool:
+        """Whether every level that is built like a name ends as two others do that are none: 유동식 beside 일반식 and 저염식 is a diet."""
+        levels = self.column.levels or {}
+        if not 3 <= len(levels) <= _COMPARED:
+            return False
+        built = {value for value in levels if len(value) <= 4 and korean(value) >= 0.5}
+        ends = Counter(value[-1:] for value in levels if value not in built)
+        return bool(built) and all(ends[value[-1]] >= 2 for value in built) and not any(map(_holds_a_name, levels.keys() - built))
+
     def doubt(self) -> tuple[str, str]:
         """What may be an identifier, less probably than not, in Korean and English; nothing when there is none."""
-        weak = [one for one in self.found if POSSIBLE <= one.confidence < LIKELY]
+        weak = [one for one in map(self._in_column, self.found) if POSSIBLE <= one.confidence < LIKELY]
         if not weak:
             return "", ""
         korean = ", ".join(KOREAN[one.kind] for one in weak[:3])

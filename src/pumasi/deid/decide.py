@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pumasi.deid import facts, identities
-from pumasi.deid.case import DROP, Case, Proposal
+from pumasi.deid.case import DROP, KEEP, RARE, Case, Proposal
 
 Judge = Callable[[Case], Proposal | None]
 JUDGES: tuple[Judge, ...] = (
@@ -24,7 +24,8 @@ def propose(case: Case) -> Proposal:
     """The proposal for a column."""
     for judge in JUDGES:
         if (found := judge(case)) is not None:
-            return found
+            shown = found.treatment == KEEP or RARE in found.treatment
+            return (facts.stray_dates(case) if shown else None) or found
     return case.says(
         DROP, 0.5, "무엇인지 알 수 없는 열이라 삭제합니다", "nothing tells what this column holds, so it is left out", confirm=True
     )

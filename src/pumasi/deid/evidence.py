@@ -148,7 +148,7 @@ def is_name(text: str) -> bool:
     if 2 <= len(text) <= 5 and all("가" <= letter <= "힣" for letter in text):
         return korean(text) >= POSSIBLE
     words = text.split()
-    return 1 <= len(words) <= 3 and any(single(word.strip(",.")) for word in words)
+    return 1 <= len(words) <= 3 and not _DIGIT.search(text) and any(single(word.strip(",.")) for word in words)
 
 
 def direct(found: dict[Kind, Found]) -> list[Found]:

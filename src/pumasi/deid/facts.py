@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 
+from pumasi.deid import identities
 from pumasi.deid.case import DROP, KEEP, RARE, Case, Proposal
-from pumasi.deid.patterns import Kind
+from pumasi.deid.patterns import LIKELY, Kind
 
 # Board decision before release (Korean guideline on health data): mental illness, HIV and sexually transmitted disease, abortion, abuse and
 # assault, self-harm, and codes that tell of them. ICD-10 / KCD categories; the list is ours, the guideline names the groups.
@@ -85,6 +86,20 @@ def some_dates(case: Case) -> Proposal | None:
             confirm=True,
         )
     return None
+
+
+def stray_dates(case: Case) -> Proposal | None:
+    """Dates among other values: one that many rows share would be shown as it is, beside the moved ones."""
+    column, dates = case.column, case.column.found.get(Kind.DATE.value)
+    if dates is None or dates.confidence < (LIKELY if dates.whole else 0.85) or (column.numeric and (column.high or 0) >= 1e7):
+        return None
+    return case.says(
+        DROP,
+        0.6,
+        f"다른 값 사이에 날짜가 있습니다({column.filled:,}행 중 {dates.rows:,}행). 날짜를 다른 열로 옮긴 뒤 다시 제안받으십시오",
+        f"dates stand among other values (in {dates.rows:,} of {column.filled:,} rows); move them to a column of their own and ask again",
+        confirm=True,
+    )
 
 
 def years(case: Case) -> Proposal | None:
@@ -222,9 +237,10 @@ def numbers(case: Case) -> Proposal | None:
             "신체 계측값입니다. 특이값을 한계값으로 바꿉니다",
             "body measures; extremes become the limit",
         )
-    if case.role in ("code", "occupation", "nationality", "social", "diagnosis", "drug", "age group", "region") or (
-        column.distinct <= 50 and column.rare
-    ):
+    coded = case.role in ("code", "occupation", "nationality", "social", "diagnosis", "drug", "age group", "region")
+    if not coded and (named := identities.repeating(case)) is not None:
+        return named
+    if coded or (column.distinct <= 50 and column.rare):
         return case.says(RARE, 0.75, "코드 값입니다. 드문 값을 숨깁니다", "codes; those of few people are hidden", confirm=True)
     if column.unique > 0.5 and column.filled >= 20 and column.high > column.low:
         to = 10.0 ** (math.floor(math.log10(column.high - column.low)) - 2)

@@ -10,6 +10,7 @@ from pumasi.deid.patterns import Kind
 from pumasi.deid.patterns.kinds import ENGLISH, KOREAN
 from pumasi.deid.profile import Column
 
+LONG = 1e5  # numbers from here on have six digits
 IDS = ("person", "visit", "provider", "institution", "row")
 
 
@@ -56,6 +57,8 @@ def names(case: Case) -> Proposal | None:
     column = case.column
     share = column.names / max(column.cells, 1)
     if case.role in ("region", "diagnosis", "drug", *IDS) or column.distinct < 3 or column.cells < 0.5 * column.filled or share < 0.5:
+        return None
+    if case.among_their_like():
         return None
     return case.says(
         DROP, 0.6 + 0.35 * share, f"성명입니다({share:.0%})", f"names of people ({share:.0%} of the rows are words that are names)"
@@ -111,6 +114,40 @@ def keys(case: Case) -> Proposal | None:
         "nearly every row has its own value: treated as an id",
         confirm=True,
     )
+
+
+def repeating(case: Case) -> Proposal | None:
+    """Long whole numbers, and numbers that count through a range: ids of people with several rows, whatever the column is called."""
+    column = case.column
+    if column.whole < column.filled or column.filled < 20:
+        return None
+    long = (column.low or 0) >= LONG and (column.distinct > 20 or not case.person)
+    if not long and not _counts_through(column):
+        return None
+    what = ("긴 정수", "long whole numbers") if long else ("차례로 매긴 번호", "numbers that count through a range")
+    return case.says(
+        _pseudonym(case),
+        0.6,
+        f"{what[0]}가 반복되어 식별자로 봅니다. 코드나 측정값이면 고치십시오",
+        f"{what[1]} that repeat, as ids do; where they are codes or measurements, write rare or round instead",
+        confirm=True,
+    )
+
+
+def _counts_through(column: Column) -> bool:
+    """Whether nearly every number of a range occurs, at its ends as often as elsewhere: measurements thin out there."""
+    if not column.levels or column.distinct < 100 or column.lowest is None or column.highest is None:
+        return False
+    width = column.highest - column.lowest + 1
+    if width > 1.25 * column.distinct:
+        return False
+    tenth = width / 10
+    rows = [(float(value), count) for value, count in column.levels.items()]
+    ends = (
+        sum(count for value, count in rows if value < column.lowest + tenth),
+        sum(count for value, count in rows if value > column.highest - tenth),
+    )
+    return all(0.04 * column.filled <= end <= 0.25 * column.filled for end in ends)
 
 
 def _pseudonym(case: Case) -> str:

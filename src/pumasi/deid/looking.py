@@ -12,6 +12,8 @@ from multiprocessing import get_context
 from typing import Protocol
 
 from pumasi.deid.evidence import Tally
+from pumasi.deid.patterns import ENGLISH, INDIRECT, SURE, find
+from pumasi.deid.reading import Table
 
 PIECE = 20_000  # rows, or levels
 MANY = 200_000  # cells; below, processes take longer to start than to work
@@ -44,6 +46,19 @@ def lookers(workers: int, cells: int) -> Iterator[Look]:
             yield lambda pieces: _shared(pieces, pool, 3 * workers)
         finally:
             pool.shutdown(cancel_futures=True)  # after an interrupt, what is under way ends and nothing new begins
+
+
+def header(table: Table) -> list[str]:
+    """What is wrong with a header that holds identifiers, as a row of data does: names of columns go into rule files and reports."""
+    faults = []
+    for place, column in enumerate(table.columns, start=1):
+        sure = [span for span in find(column) if span.confidence >= SURE and span.kind not in INDIRECT and "label" not in span.why]
+        if sure:
+            faults.append(
+                f"{table.where}: the name of column {place} holds what looks like a {ENGLISH[sure[0].kind]}; "
+                "give the table a header line, or rename the column"
+            )
+    return faults
 
 
 def tally(cells: Counter[str]) -> Tally:

@@ -16,8 +16,8 @@ from typing import Any
 from pumasi.deid import decide, engine, rulefile, treatments
 from pumasi.deid.case import Case, Proposal
 from pumasi.deid.hints import Hint, hint
-from pumasi.deid.patterns import find
-from pumasi.deid.patterns.kinds import INDIRECT, LIKELY, SURE
+from pumasi.deid.looking import header
+from pumasi.deid.patterns.kinds import LIKELY, SURE
 from pumasi.deid.profile import Column, Tell, profile
 from pumasi.deid.reading import Table, tables
 from pumasi.kernel.errors import Invalid
@@ -38,22 +38,13 @@ def suggest(spec: str | Path, *, memory_mb: int | None = None, workers: int = 1,
     with engine.connection(memory_mb=memory_mb) as connection:
         opened = tables(spec, connection)
         try:
-            faults = [fault for table in opened for fault in _header(table)]
+            faults = [fault for table in opened for fault in header(table)]
             if faults:
                 raise Invalid(*faults)
             return [_of_table(table, workers, tell) for table in opened]
         finally:
             for table in opened:
                 table.close()
-
-
-def _header(table: Table) -> list[str]:
-    """A header that holds identifiers is a row of data: names of columns go into rule files and reports."""
-    return [
-        f"{table.where}: the name of column {place} holds what looks like an identifier; give the table a header line, or rename the column"
-        for place, column in enumerate(table.columns, start=1)
-        if any(span.confidence >= SURE and span.kind not in INDIRECT and "label" not in span.why for span in find(column))
-    ]
 
 
 def _of_table(table: Table, workers: int, tell: Tell | None) -> Suggestion:

@@ -15,6 +15,7 @@ _DOT = r"(?:\.|\s?[(\[{<]\s?(?:dot|닷|점)\s?[)\]}>]\s?|\s(?:dot|닷|점)\s)"
 _PLATE = "가나다라마거너더러머버서어저고노도로모보소오조구누두루무부수우주바사아자하허호배"
 _REGIONS = "서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충북|충남|전북|전남|경북|경남|제주"
 _COUNTED = r"(?!\s?(?:원|명|건|년|개|회|mg|ml))"
+_FILES = r"(?:dcm|dicom|nii|jpe?g|png|gif|bmp|tiff?|pdf|hwpx?|docx?|xlsx?|pptx?|txt|csv|xml|json|zip|mp[34]|avi|wav|edf|svs)"
 _BEGIN, _END = r"(?<![0-9A-Za-z])", r"(?![0-9A-Za-z])"
 _LOCUS = r"(?:D\d{1,2}S\d{2,4}|TH01|TPOX|CSF1PO|vWA|FGA|amelogenin)"
 _REPEAT = r"\d{1,2}(?:\.\d)?"
@@ -122,6 +123,12 @@ _FORMS: list[_Form] = [
         r"(?<![@\w.-])(?:[a-z0-9-]{2,63}\.){1,4}(?:com|net|org|kr|io|me|tv)(?:/[^\s<>\"']{0,2000})?(?![\w.-]*@)(?!\w)",
         None,
         lambda clue: clue.has(".com", ".net", ".org", ".kr", ".io", ".me", ".tv"),
+    ),
+    (
+        *(Kind.URL, 0.7, "where a file lies"),
+        rf"(?<![\w.])(?:[a-z]:[\\/]|\\\\|~?/)(?:[^\s/\\<>:\"|?*]{{1,100}}[/\\]){{1,20}}[^/\\<>:\"|?*]{{1,150}}?\.{_FILES}(?![A-Za-z0-9])",
+        None,
+        lambda clue: "." in clue.low and ("\\" in clue.low or "/" in clue.low),
     ),
     (
         Kind.IP,
@@ -265,7 +272,7 @@ _FORMS: list[_Form] = [
         Kind.HANDLE,
         0.8,
         "a name in a messenger or social network",
-        rf"{_NETWORKS}\s?(?:id|아이디|계정)?\s?[:=@]\s?@?[A-Za-z0-9._]{{3,40}}",
+        rf"{_NETWORKS}(?:\s?(?:id|아이디|계정)(?:은|는|이)?\s?[:=@]?|\s?[:=@])\s?@?[A-Za-z0-9._]{{3,40}}(?![가-힣])",
         None,
         lambda clue: clue.has("톡", "kakao", "insta", "인스타", "gram", "그램", "라인", "위챗", "wechat", "book", "북", "twit", "트위터"),
     ),

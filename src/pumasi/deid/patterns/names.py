@@ -39,19 +39,23 @@ def syllables(place: str, tier: str) -> frozenset[str]:
 
 # --- Korean ---
 
+BUILT = "built like a Korean name"  # the word alone says so
+
 _BEFORE = (
     "환자명|환자성명|환자이름|환자|보호자|수진자|수검자|대상자|성명|이름|성함|피보험자|예금주|담당의사|담당의|주치의|집도의|판독의|의뢰의|의사|교수|"
-    "전공의|전문의|간호사|약사|배우자|남편|아내|부인|와이프|큰아들|작은아들|아들|큰딸|작은딸|딸|모친|부친|어머니|아버지|엄마|아빠|(?<![가-힣])[모부형처자]|누나|오빠|언니|"
+    "전공의|전문의|간호사|약사|배우자|남편|아내|부인|와이프|큰아들|작은아들|아들|큰딸|작은딸|딸|모친|부친|어머니|아버지|엄마|아빠|(?<![가-힣])[모부형처자](?![가-힣])|누나|오빠|언니|"
     "동생|자녀|며느리|사위|조카|이모|고모|삼촌|할머니|할아버지|친구|작성자|검사자|입력자|서명|신청인|신청자|대리인|방문자|담당자|담당|산모|아기|동거인|간병인|시모"
 )
 _AFTER = (
     "씨|님|군|양|환자|환아|어르신|할머니|할아버지|교수|선생|의사|간호사|전공의|전문의|과장|원장|부장|팀장|실장|보호자|약사|박사|기사|간병인|산모|여사|"
     "아기|어머니|아버지|배우자|남편|아내|주치의|귀하"
 )
+_BETWEEN = r"\s{0,2}[:=()\[\]/,-]?\s{0,2}"
 _PARTICLES = (
     "은|는|이|가|을|를|의|와|과|도|에게서|에게|"
     "께서|께|한테|으로|로|만|이라고|라고|입니다|임|이다|이며|이고|및|하고|이랑|랑|에|측|연락|통화|내원|방문|본인"
 )
+_AGE_AND_SEX = r"[0-9]{1,3}\s?(?:세|yo?)?\s?[/,. -]?\s?(?:[MFmf]|남|여)|(?:[MFmf]|남|여)자?\s?[/,. -]?\s?[0-9]{1,3}(?:세)?"
 _ENDINGS = ("로", "도", "만", "다", "한", "인")
 _HANJA = "金李朴崔鄭姜趙尹張林韓吳徐申權黃安宋柳劉全田洪高文梁孫裵裴白許南沈盧河郭成車朱禹具閔羅陳池嚴蔡元千方孔玄咸卞廉呂秋都"
 
@@ -66,11 +70,12 @@ def _korean_patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str
     alone = re.compile(rf"(?<![가-힣])({built})(?:{_PARTICLES})?(?![가-힣])")
     titled = re.compile(
         rf"(?<![가-힣])({surname}[가-힣]{{1,2}})\s?(?:{_AFTER})(?:{_PARTICLES}|께서는|의|들)?(?:생님|님)?(?:{_PARTICLES})?(?![가-힣])"
-        rf"|(?:{_BEFORE})\s{{0,2}}[:=(\[]?\s{{0,2}}({surname}[가-힣]{{1,2}})(?=(?:{_AFTER}|{_PARTICLES})?(?![가-힣]))"
-        rf"|(?:{_BEFORE})\s{{0,2}}[:=(\[]?\s{{0,2}}({built})"
+        rf"|(?:{_BEFORE}){_BETWEEN}({surname}[가-힣]{{1,2}})(?=(?:{_AFTER}|{_PARTICLES})?(?![가-힣]))"
+        rf"|(?:{_BEFORE}){_BETWEEN}({built})"
         rf"|({built})\s?(?:{_AFTER})"
+        rf"|(?<![가-힣])({surname}[가-힣]{{1,2}})\s?[(\[/,]\s?(?:{_AGE_AND_SEX})(?![0-9A-Za-z가-힣])"
     )
-    apart = re.compile(rf"(?<![가-힣])({surname})([ ._*|-]{{1,2}})([{first}])(?:\2)?([{second}])(?![가-힣])")
+    apart = re.compile(rf"(?<![가-힣])({surname})([ ._*|^-]{{1,2}})([{first}])(?:\2)?([{second}])(?![가-힣])")
     masked = re.compile(rf"(?<![가-힣])({surname})(?:[*○◯●OX×#]{{1,2}}[가-힣]?|[가-힣][*○◯●OX×#])(?![0-9A-Za-z가-힣])")
     return alone, titled, apart, masked
 
@@ -78,7 +83,7 @@ def _korean_patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str
 @cache
 def _beside() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """A relation or label right before a name, and a title right behind it."""
-    return re.compile(rf"(?:{_BEFORE})\s{{0,2}}[:=(\[]?\s{{0,2}}$"), re.compile(rf"\s?(?:{_AFTER})(?![가-힣])")
+    return re.compile(rf"(?:{_BEFORE}){_BETWEEN}$"), re.compile(rf"\s?(?:{_AFTER})(?![가-힣])")
 
 
 def korean(token: str) -> float:
@@ -100,7 +105,7 @@ def _korean(text: str) -> Iterator[Span]:
     alone, titled, apart, masked = _korean_patterns()
     known = words("korean-words")
     for match in titled.finditer(text):
-        group = next(group for group in range(1, 5) if match[group])
+        group = next(group for group in range(1, 6) if match[group])
         name = match[group]
         if name not in known and name[1:] not in known:
             sure = 0.93 if korean(name) >= 0.5 else 0.75 if korean(name) >= 0.3 else 0.55 if len(name) == 3 else 0.4
@@ -112,7 +117,7 @@ def _korean(text: str) -> Iterator[Span]:
             found *= 0.6  # a word with its ending: 이유로, 정도만
         # what reads as a name and a particle may be one longer word
         if found and match.group() not in known:
-            yield Span(match.start(1), match.end(1), Kind.NAME, found + 0.1 * (match[1] == whole), "built like a Korean name")
+            yield Span(match.start(1), match.end(1), Kind.NAME, found + 0.1 * (match[1] == whole), BUILT)
     beside, behind = _beside()
     for match in apart.finditer(text):
         name, given = match[1] + match[3] + match[4], match[3] + match[4]
@@ -141,6 +146,9 @@ _TITLED = re.compile(
     rf"|({_WORD}\s(?:[A-Z]\.?\s)?{_WORD}),?\s(?:MD|M\.D\.|RN|PhD|DO|NP|PA-C)\b"
 )
 _INITIALS = re.compile(rf"(?<![\w.])(?:(?:[A-Z]\.\s?){{1,2}}([{_U}][{_L}]{{2,}})|([{_U}][{_L}]{{2,}}),\s?(?:[A-Z]\.\s?){{1,2}})(?![\w])")
+_CALLED = re.compile(r"(?:Dr|Mr|Mrs|Ms|Miss|Prof|Professor|Doctor)\b\.?\s{0,2}$")
+# KIM^MINSU as in DICOM and HL7 (PS3.5 6.2.1), David_Kowalski as in names of files
+_JOINED = re.compile(r"(?<![A-Za-z^])([A-Za-zÀ-ÿ'’-]{2,})([_^])([A-Za-zÀ-ÿ'’-]{2,})(?:\2([A-Za-zÀ-ÿ'’-]{2,}))?(?![A-Za-z])")
 _CAPITAL = re.compile(rf"[{_U}]")
 _SHORT = 60  # characters
 _NUMBERED = re.compile(r"\b[A-Z][a-z'’]+\d{1,4}(?:\s[A-Z][a-z'’]+\d{1,4})+\b")
@@ -203,10 +211,12 @@ def _english(text: str) -> Iterator[Span]:
     for match in _TITLED.finditer(text):
         group = next(group for group in (1, 2, 3) if match[group])
         said = [bare(word) for word in re.split(r"[\s.]+", match[group]) if len(word) > 1]
-        if not said or all(word in words("english-words") for word in said):
+        if not said or (all(word in words("english-words") for word in said) and not _addressed(text[: match.start(group)], said)):
             continue
         sure = 0.9 if group != 2 or pair(*match[group].split()[:: max(1, len(match[group].split()) - 1)][:2]) >= 0.35 else 0.4
         yield Span(match.start(group), match.end(group), Kind.NAME, sure, "a name beside a title or relation")
+    for match in _JOINED.finditer(text) if "_" in text or "^" in text else ():
+        yield from _joined(match)
     for match in _INITIALS.finditer(text):
         family = bare(match[1] or match[2])
         if family in words("roman-surnames") or (family in words("english-surnames") and family not in words("english-words")):
@@ -227,6 +237,22 @@ def _english(text: str) -> Iterator[Span]:
     for match in _ONE.finditer(text):
         if sure := single(match.group()):
             yield Span(match.start(), match.end(), Kind.NAME, sure * (1 if match.group() == whole else 0.85), "a word that is a name")
+
+
+def _addressed(before: str, said: list[str]) -> bool:
+    """Dr. Brown: a surname that is an ordinary word too. Not MR head, which is a picture."""
+    return _CALLED.search(before) is not None and said[0] in words("english-surnames")
+
+
+def _joined(match: re.Match[str]) -> Iterator[Span]:
+    first, second, third = match[1], match[3], match[4]
+    sure = max(pair(first, second), pair(first, third) if third else 0, _romanised(first, f"{second}{third or ''}"))
+    if match[2] == "^":
+        sure = {0.85: 0.95, 0.5: 0.9, 0.62: 0.9, 0.35: 0.7}.get(sure, 0.4)
+    elif sure == 0.5:
+        sure = 0.62  # a given name beside a word of no list
+    if sure >= 0.3:
+        yield Span(match.start(), match.end(), Kind.NAME, sure, "a given name and a surname, joined by a sign")
 
 
 def _small(text: str, whole: str) -> Iterator[Span]:
