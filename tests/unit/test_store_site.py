@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pumasi.ledger import bundle
 from pumasi.store.db import CASE_OF, documents, entries, open_db, outbox, reader
 from pumasi.store.document import Document
 from pumasi.store.site import Site
+from pumasi.store.watch import Watch
 from tests.casebook import COORDINATOR, Casebook, play
 from tests.live_hub import Clock, party
 
@@ -240,6 +242,21 @@ def test_who_waits_is_woken_by_what_is_added(tmp_path: Path) -> None:
     assert site.wait_for(lambda: site.tree.size > 0, 10) is True
     later.join()
     assert site.wait_for(lambda: site.tree.size > len(book.log), 0.05) is False
+
+
+@pytest.mark.parametrize("who", ["this process", "another"])
+def test_who_rests_is_woken_by_what_anybody_records(tmp_path: Path, who: str) -> None:
+    site = site_at(tmp_path / "a.db")
+    described(site)
+    watch = Watch(site)
+    moment, stop, started = watch.moment(), threading.Event(), time.monotonic()
+    watch.rest(moment, 0.01, stop)  # nothing happens: it is over in time, and nothing counts as having happened
+    assert watch.moment() == moment
+    threading.Timer(0.05, described, (site if who == "this process" else site_at(tmp_path / "a.db"), 1)).start()
+    watch.rest(moment, 20, stop)
+    assert watch.moment() != moment and len(site.unsent()) == 2 and time.monotonic() < started + 10
+    watch.rest(moment, 20, stop)  # what was recorded before it began is no news to wait for
+    assert time.monotonic() < started + 10
 
 
 def test_the_newest_act_that_the_log_took_is_known_after_a_restart(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ ROLES = {
     "checker-1": ["checker"],
     "checker-2": ["checker"],
 }
-PAUSE = 0.1
+PAUSE, WAIT = 0.1, 20.0  # seconds between two looks, and of one wait for the log to grow
 
 
 @dataclass
@@ -69,7 +69,7 @@ def work(staffs: list[Staff], stop: threading.Event) -> None:
     with ThreadPoolExecutor(max_workers=4) as pool:
         while not stop.is_set():
             try:
-                now = watcher.channel.get("/").json()["size"]
+                now = watcher.channel.get(f"/?size={size}&wait={WAIT}", wait=WAIT).json()["size"]
                 done = sum(pool.map(_try, staffs)) if now != size else 0
             except PumasiError:
                 done, now = 0, -1  # the hub is away; it comes back

@@ -228,7 +228,7 @@ def _study(system: System, study: StudyFile, bundle: Path, say: Say) -> dict[str
         return outcome.run(researcher, study, bundle=bundle, progress=say)
     finally:
         stop.set()
-        boards.join(timeout=5)
+        boards.join(timeout=0.5)  # it may be waiting for news for long
         researcher.close()
 
 

@@ -47,7 +47,8 @@ from pumasi.store.snapshot import Snapshots
 from pumasi.store.tail import Tail
 
 THREADS = 400  # every waiting node holds one; 70 hospitals with a few jobs each fit
-TIDY_PAUSE, PUBLISH_PAUSE = 0.1, 1.0  # seconds between two looks at cases, and for a final checkpoint to put out as files
+PUBLISH_PAUSE = 1.0  # seconds between two looks for a final checkpoint to put out as files
+TIDY_PAUSE, TIDY_CLOCK = 0.1, 2.0  # seconds between two looks at cases: at least, and at most, for some things are due by the clock
 
 log = logging.getLogger("pumasi.hub")
 
@@ -104,7 +105,7 @@ def make_app(hub: Hub) -> FastAPI:
             hub.log.start()
         stop = threading.Event()
         for step, pause in (
-            (lambda: _tidy(hub), TIDY_PAUSE),
+            (_tidying(hub, stop), TIDY_PAUSE),
             (hub.publisher.step, PUBLISH_PAUSE),
             (Witnesses(hub.log).step, PUBLISH_PAUSE),
         ):
@@ -130,12 +131,19 @@ def make_app(hub: Hub) -> FastAPI:
     return app
 
 
-def _tidy(hub: Hub) -> None:
-    if hub.recovery.pending:
-        hub.recovery.look()
-    else:
+def _tidying(hub: Hub, stop: threading.Event) -> Callable[[], None]:
+    """What the coordinating body does by itself, whenever the log has moved on or the clock may have made something due."""
+
+    def step() -> None:
+        moves = hub.site.moves  # first: what comes while it looks is looked at again
+        if hub.recovery.pending:
+            hub.recovery.look()
+            return
         governance.tidy(hub.log, hub.shares, hub.settings)
         governance.empty_mailboxes(hub.site.world, hub.mailbox)
+        hub.site.wait_for(lambda: hub.site.moves != moves or stop.is_set(), TIDY_CLOCK)
+
+    return step
 
 
 def _forever(step: Callable[[], object], pause: float, stop: threading.Event) -> None:
@@ -150,7 +158,10 @@ def _log_routes(app: FastAPI, hub: Hub) -> None:
     """The log is public: anybody may read, mirror and check it, and it says nothing about a patient."""
 
     @app.get("/")
-    def about() -> dict[str, Any]:
+    def about(request: Request, size: int = -1, wait: Seconds = 0) -> dict[str, Any]:
+        """Which log this is; with `size`, once it is longer than that."""
+        with hub.callers.waiting(asked(request, b""), wait) as seconds:
+            hub.site.wait_for(lambda: hub.site.tree.size > size, seconds)
         return {"origin": hub.settings.origin, "name": hub.settings.name, "size": hub.site.tree.size, "cosigners": len(hub.log.cosigners())}
 
     @app.post("/events")

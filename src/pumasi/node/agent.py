@@ -33,8 +33,10 @@ from pumasi.node.outgoing import SignedEvent
 from pumasi.node.papers import DOCUMENT, Papers
 from pumasi.node.workspace.keeper import Keeper
 from pumasi.store.tail import tail_of
+from pumasi.store.watch import Watch
 
 PAUSE = 0.2
+CLOCK = 2.0  # between two looks at what only time makes due
 GOSSIP_PAUSE = 5.0
 TROUBLE_PAUSE = 2.0
 STUCK_AFTER, STUCK_PAUSE = 5.0, 60.0  # until it is said that the hub holds entries back, and until it is said again
@@ -56,6 +58,7 @@ class Agent:
     def __post_init__(self) -> None:
         self.keeper = Keeper(self.node)
         self.comeback = Comeback(self.node)
+        self.watch = Watch(self.node.site)
         self.papers = Papers(self.node)
         self.crossing = Crossing(self.node, self._crossed)
         self.desk = JobDesk(self.node, self.keeper, self.stop)
@@ -72,13 +75,13 @@ class Agent:
 
     def run(self) -> None:
         """Follow the log in one thread, act in this one."""
-        follower = threading.Thread(target=self._forever, args=(self.follow, 0.0), daemon=True, name="follow")
+        follower = threading.Thread(target=self._forever, args=(self.follow,), daemon=True, name="follow")
         follower.start()
         keeping = threading.Thread(target=self.node.site.keep_snapshots, args=(self.stop,), daemon=True, name="snapshots")
         keeping.start()
         for name, step in (("gossip", Gossip(self.node).step), ("papers", self.papers.keep)):
-            threading.Thread(target=self._forever, args=(self._now_and_then(step), 0.0), daemon=True, name=name).start()
-        self._forever(self.act, PAUSE)
+            threading.Thread(target=self._forever, args=(self._now_and_then(step),), daemon=True, name=name).start()
+        self._forever(self._act_and_rest)
         keeping.join(timeout=5)
         follower.join(timeout=0.5)  # it may be waiting for news for long, and may be cut off anywhere
 
@@ -90,24 +93,24 @@ class Agent:
 
         return once
 
-    def _forever(self, step: Callable[[], None], pause: float) -> None:
+    def _act_and_rest(self) -> None:
+        moment = self.watch.moment()  # first: what is written while it acts is looked at again
+        self.act()
+        self.watch.rest(moment, CLOCK, self.stop)
+
+    def _forever(self, step: Callable[[], None]) -> None:
         while not self.stop.is_set():
             try:
                 step()
             except Unreachable as error:
                 log.warning("%s", error)
+                self.stop.wait(PAUSE)
             except PumasiError as error:
                 log.error("%s: %s", type(error).__name__, error)
                 self.stop.wait(TROUBLE_PAUSE)
             except Exception:
                 log.exception("the node's loop failed at one step; it goes on")
                 self.stop.wait(TROUBLE_PAUSE)
-            self._wait(pause)
-
-    def _wait(self, seconds: float) -> None:
-        if seconds:
-            size = self.node.site.tree.size
-            self.node.site.wait_for(lambda: self.node.site.tree.size != size or self.stop.is_set(), seconds)
 
     # --- following the log ---
 

@@ -26,12 +26,14 @@ class Gossip:
         self._compared: set[str] = set()
 
     def step(self) -> None:
-        """Exchange and compare once."""
+        """Exchange and compare once; what the page has already is not shown again."""
         mine = self._node.site.checkpoint()
         if mine is None:
             return
-        self._node.courier.show_head(mine)
-        for where, theirs in [*self._node.courier.heads().items(), *self.mirrored()]:
+        heads = self._node.courier.heads()
+        if heads.get(self._node.settings.name) != mine:
+            self._node.courier.show_head(mine)
+        for where, theirs in [*heads.items(), *self.mirrored()]:
             self.compare(where, mine, theirs)
 
     def compare(self, where: str, mine: str, theirs: str) -> Path | None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from random import SystemRandom
 from time import monotonic
 from typing import Any
@@ -72,6 +73,7 @@ class Site:
         self.engine, self._reader, self.id, self.keys, self.now = engine, reader(engine), id, keys, now
         self._snapshots, self._readers = snapshots, Readers()
         self.changed = threading.Condition(threading.RLock())
+        self.moves = 0  # grows with what this process adds
         self._caught_up = 0  # up to here every own event is in the copy or was refused
         self._load()
 
@@ -136,7 +138,9 @@ class Site:
     def record(self, kind: type[Any], /, *, case: str, opened: Iterable[Document] = (), **fields: Any) -> Receipt:
         """Sign an event of this party and keep it, with the documents it commits to, in one transaction."""
         with self.engine.begin() as db:
-            return self._sign_into_outbox(db, kind, case, opened, fields)
+            receipt = self._sign_into_outbox(db, kind, case, opened, fields)
+        self.stir()
+        return receipt
 
     def _sign_into_outbox(self, db: Connection, kind: type[Any], case: str, opened: Iterable[Document], fields: dict[str, Any]) -> Receipt:
         if db.execute(select(notes.c.key).where(notes.c.key == RESTORED)).first():  # what it said after its backup it does not know yet
@@ -178,10 +182,7 @@ class Site:
             rows = db.execute(mine.order_by(outbox.c.id)).all()
             there = indexes_of(db, [row.digest for row in rows])
             here = {row.id for row in rows if row.state == "refused" or row.digest in there}
-        for row in rows:
-            if row.id not in here:
-                break
-            self._caught_up = row.id
+        self._caught_up = max((row.id for row in takewhile(lambda row: row.id in here, rows)), default=self._caught_up)
         return [Entry(row.data) for row in rows if row.id not in here]
 
     def last_logged(self) -> str:
@@ -202,7 +203,7 @@ class Site:
         with self.changed:
             self._load()
             self._caught_up = 0
-            self.changed.notify_all()
+            self.stir()
 
     # --- the shared log ---
 
@@ -226,7 +227,7 @@ class Site:
             finally:
                 if not written:
                     self._load()  # think again what is on disk
-            self.changed.notify_all()
+            self.stir()
             return outcome
 
     def _add(self, db: Connection, digests: Sequence[str], read: dict[str, Entry | list[str]], *, in_order: bool) -> list[list[str]]:
@@ -279,8 +280,8 @@ class Site:
         return found
 
     def entries(self, start: int, stop: int | None = None) -> list[bytes]:
+        query = select(entries.c.data).where(entries.c.index >= start).order_by(entries.c.index)
         with self._reader.connect() as db:
-            query = select(entries.c.data).where(entries.c.index >= start).order_by(entries.c.index)
             return list(db.execute(query if stop is None else query.where(entries.c.index < stop)).scalars())
 
     def entries_of(self, *cases: str, before: int | None = None) -> list[tuple[int, bytes]]:
@@ -292,6 +293,12 @@ class Site:
         """Block until `ready()` or the time is over."""
         with self.changed:
             return self.changed.wait_for(ready, timeout=seconds)
+
+    def stir(self) -> None:
+        """Wake whoever waits for this record."""
+        with self.changed:
+            self.moves += 1
+            self.changed.notify_all()
 
     # --- snapshots ---
 
@@ -311,9 +318,9 @@ class Site:
         """Write down what is computed; False when that is not possible now, which costs the next start time and nothing else."""
         if self._snapshots is None or self.tree.size == self._snapshots.size:
             return True
-        with self.changed:
-            moment = self._snapshots.capture(self.world, self.tree)
         try:
+            with self.changed:
+                moment = self._snapshots.capture(self.world, self.tree)
             return self._snapshots.save(moment)
         except OSError as error:
             log.warning("%s: no snapshot could be written (%s); the next start replays more of the log", self.id, error.strerror)
@@ -325,8 +332,7 @@ class Site:
         with self.engine.begin() as db:
             statement = upsert(checkpoints).values(size=size, note=note)
             db.execute(statement.on_conflict_do_update(index_elements=["size"], set_={"note": note}))
-        with self.changed:
-            self.changed.notify_all()
+        self.stir()
 
     def checkpoint(self, size: int | None = None, *, most: int | None = None) -> str | None:
         """The note over this size, or the newest (over at most so many entries)."""

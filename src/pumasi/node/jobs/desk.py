@@ -84,6 +84,7 @@ class JobDesk:
             if ended is not None and not job.failed:
                 self._node.site.record(ev.JobFailed, case=case, job=id, reason=ended.reason, about=list(ended.about))
             del self._running[id]
+            self._node.site.stir()  # what waited for the end of this job is due now
 
     def _compute(self, case: str, id: str, job: JobCase) -> None:
         document, signed_with, digest = self._document(job)
