@@ -115,6 +115,18 @@ def test_numbers_that_repeat_as_ids_do_are_not_kept_whatever_their_column_is_cal
     assert "perhaps" not in found["platelets"].english
 
 
+def test_long_numbers_that_recur_among_short_values_are_no_codes(tmp_path: Path) -> None:
+    r = random.Random(14)
+    columns = {
+        "flag": [r.choice("YN") for _ in range(900)] + ["821063679160"] * 60,
+        "score": [str(r.randrange(60)) for _ in range(900)] + ["265453579487"] * 60,
+        "item": [r.choice(["AA154", "HA101", "644504100", "653101590"]) for _ in range(960)],
+        "cells": [r.choice(["none", "20000", "350000", "1250000"]) for _ in range(960)],
+    }
+    found = proposals(save(tmp_path / "t.csv", columns))
+    assert {name for name, one in found.items() if one.treatment == '"drop"'} == {"flag", "score"}
+
+
 def test_a_date_among_categories_or_small_numbers_is_not_shown_unmoved(tmp_path: Path) -> None:
     r = random.Random(13)
     columns = {

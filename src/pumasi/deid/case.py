@@ -67,10 +67,18 @@ class Case:
             return replace(one, confidence=0.5, why="built like a Korean name, but other words here end alike")
         if one.kind not in _NUMBERS or one.confidence > 0.35:
             return one
-        usual = one.rows > max(5, 0.02 * column.filled) or (column.numeric and (column.high or 0) >= 1e5)
-        if one.kind is not Kind.MRN and (usual or not column.numeric):
+        apart = self._long_numbers_stand_apart()
+        usual = not apart and (one.rows > max(5, 0.02 * column.filled) or (column.numeric and (column.high or 0) >= 1e5))
+        if one.kind is not Kind.MRN and not apart and (usual or not column.numeric):
             return one
         return Found(one.kind, one.rows, one.whole, one.hidden, 0.2 if usual else 0.6, "a long number among other values")
+
+    def _long_numbers_stand_apart(self) -> bool:
+        """Whether few rows have a number of seven digits or more, and none one of five or six: it is no code or value like the others."""
+        levels = self.column.levels or {}
+        digits = {value: len(value) for value in levels if value.isdecimal()}
+        long = sum(levels[value] for value, length in digits.items() if length >= 7)
+        return 0 < long <= 0.1 * self.column.filled and not any(length in (5, 6) for length in digits.values())
 
     def among_their_like(self) -> bool:
         """Whether every level that is built like a name ends as two others do that are none: 유동식 beside 일반식 and 저염식 is a diet."""

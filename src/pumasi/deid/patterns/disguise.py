@@ -146,7 +146,7 @@ def _cluster(cluster: str) -> str:
 # --- texts inside the text ---
 
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{2,})*={0,2}")
-_HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x|\\x)?(?:[0-9a-fA-F]{2}[ :]?){7,}(?![0-9A-Za-z])")
+_HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x|\\x)?(?:[0-9a-fA-F]{2}[ :]?){6,}(?![0-9A-Za-z])")
 _BASE32 = re.compile(r"(?<![A-Za-z0-9])[A-Z2-7]{16,}={0,6}(?![A-Za-z0-9])")
 _LATIN = re.compile(r"[\u0080-\u00ff\u0152-\u0178\u02c6\u2013-\u203a\u20ac\u2122]{2}")
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"%PDF-", b"PK\x03\x04", b"II*\x00", b"MM\x00*")
