@@ -5,17 +5,19 @@ A hub that is down is waited for, because it can be stopped and started at any t
 
 from __future__ import annotations
 
+import json
+import selectors
 import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
-
-import httpx
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pumasi.kernel import request
 from pumasi.kernel.envelope import Keys
@@ -25,24 +27,117 @@ from pumasi.store.hubname import hub_name
 KINDS: dict[int, type[PumasiError]] = {401: Tampered, 404: NotFound, 409: Refused, 422: Invalid}
 AWAY = 503  # a hub that is there and cannot answer yet is waited for as well
 ANSWER = 30.0  # seconds that a hub may take beyond the time it was asked to wait
+KEPT = 100.0  # seconds for which a connection may be used again; a hub ends it after 120
+ASCII = "%/?:@!$&'()*+,;=~"  # what a path and query hold as they are, besides letters and digits
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What somebody who is no hub has answered."""
+    """What somebody has answered."""
 
     status: int
     kind: str  # its media type
-    text: str
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", errors="replace")
+
+    def json(self) -> Any:
+        return json.loads(self.content)
 
 
 def post(url: str, body: bytes, *, seconds: float) -> Answer:
     """One request to a witness of the log, who is no member; `Unreachable` when nobody answers in time. Nothing secret goes there."""
     try:
-        answer = httpx.post(url, content=body, headers={"Content-Type": "text/plain"}, timeout=seconds, trust_env=False)
-        return Answer(answer.status_code, answer.headers.get("content-type", ""), answer.text)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        where = _split(url, "https://", "http://")
+        kind = HTTPSConnection if where.scheme == "https" else HTTPConnection
+        connection = kind(where.hostname or "", where.port, timeout=seconds)
+        try:
+            return _ask(connection, "POST", where.path or "/", body, {"Content-Type": "text/plain"})
+        finally:
+            connection.close()
+    except (OSError, HTTPException, Invalid) as error:
         raise Unreachable(f"nobody answers at {url} ({type(error).__name__})") from error
+
+
+def _split(url: str, *schemes: str) -> SplitResult:
+    """The parts of an address; `Invalid` when it is none."""
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and url.startswith(schemes) and (parts.port is None or parts.port > 0):
+            return parts
+    except ValueError as error:
+        raise Invalid(f"'{url}' is no address of a hub: {error}") from error
+    raise Invalid(f"'{url}' is no address of a hub; it begins with {schemes[0]} and a name")
+
+
+def _ask(connection: HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    connection.request(method, path, body=body, headers=headers)
+    response = connection.getresponse()
+    return Answer(response.status, response.headers.get("content-type", ""), response.read())
+
+
+class Connections:
+    """Connections to one place, each used by one thread at a time and kept for the next request."""
+
+    def __init__(self, where: SplitResult, context: ssl.SSLContext) -> None:
+        self._where, self._context = where, context
+        self._idle: list[tuple[HTTPSConnection, float]] = []
+        self._lock, self._closed = threading.Lock(), False
+
+    def ask(self, method: str, path: str, body: bytes, headers: dict[str, str], *, seconds: float) -> Answer:
+        connection, whole = self._take(), False
+        try:
+            connection.timeout = seconds
+            if connection.sock is not None:
+                connection.sock.settimeout(seconds)
+            answer = _ask(connection, method, path, body, headers)
+            whole = True
+            return answer
+        finally:
+            self._give_back(connection, usable=whole)
+
+    def _give_back(self, connection: HTTPSConnection, *, usable: bool) -> None:
+        with self._lock:
+            if usable and not self._closed:
+                self._idle.append((connection, time.monotonic()))
+            else:
+                connection.close()
+
+    def _take(self) -> HTTPSConnection:
+        """The connection that was used last, unless it is too old or the other side has ended it."""
+        with self._lock:
+            while self._idle:
+                connection, since = self._idle.pop()
+                if connection.sock is not None and time.monotonic() < since + KEPT and not _speaks(connection):
+                    return connection
+                connection.close()
+        assert self._where.hostname is not None  # an address has one
+        return HTTPSConnection(self._where.hostname, self._where.port, context=self._context)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for connection, _ in self._idle:
+                connection.close()
+
+
+# Windows has no poll; its select takes any number of a socket
+_SELECTOR: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+def _speaks(connection: HTTPSConnection) -> bool:
+    """Whether the other side says something that it was not asked: that it ends here."""
+    with _SELECTOR() as selector:
+        selector.register(connection.sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+@lru_cache(maxsize=16)
+def _trusting(certificate: str) -> ssl.SSLContext:
+    """TLS that trusts this certificate and no other. Many people of one process may pin the same."""
+    return ssl.create_default_context(cadata=certificate)
 
 
 class Channel:
@@ -52,54 +147,52 @@ class Channel:
         self.url, self.author, self._keys, self._patience = url.rstrip("/"), author, keys, patience
         if not certificate.is_file():
             raise Invalid(f"there is no hub certificate at {certificate}; copy hub.crt from the coordinating body")
-        if not self.url.startswith("https://"):
-            raise Invalid(f"'{url}' is no address of a hub; it begins with https://")
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=120)
+        where = _split(self.url, "https://")
         try:
-            context = ssl.create_default_context(cafile=str(certificate))  # this certificate and no other
-            self._name = hub_name(certificate.read_text(encoding="utf-8"))
-            self._http = httpx.Client(base_url=self.url, verify=context, limits=limits, trust_env=False)
+            pinned = certificate.read_text(encoding="utf-8")
+            self._prefix, self._connections, self._name = where.path, Connections(where, _trusting(pinned)), hub_name(pinned)
         except ssl.SSLError as error:
             raise Invalid(f"{certificate} is no certificate; copy hub.crt from the coordinating body again") from error
-        except httpx.InvalidURL as error:
-            raise Invalid(f"'{url}' is no address of a hub: {error}") from error
         self.closing = threading.Event()
 
     def close(self) -> None:
         self.closing.set()
-        self._http.close()
+        self._connections.close()
 
-    def get(self, target: str, *, wait: float = 0) -> httpx.Response:
+    def get(self, target: str, *, wait: float = 0) -> Answer:
         return self._send("GET", target, b"", wait)
 
-    def post(self, target: str, body: bytes, *, wait: float = 0) -> httpx.Response:
+    def post(self, target: str, body: bytes, *, wait: float = 0) -> Answer:
         return self._send("POST", target, body, wait)
 
-    def put(self, target: str, body: bytes) -> httpx.Response:
+    def put(self, target: str, body: bytes) -> Answer:
         return self._send("PUT", target, body, 0)
 
-    def _send(self, method: str, target: str, body: bytes, wait: float) -> httpx.Response:
-        def once() -> httpx.Response:
-            path = httpx.URL(self.url + target).raw_path.decode("ascii")
-            named = {"author": self.author, "hub": self._name, "method": method, "target": _readable(path)}
+    def _send(self, method: str, target: str, body: bytes, wait: float) -> Answer:
+        path = quote(self._prefix + target, safe=ASCII)
+        named = {"author": self.author, "hub": self._name, "method": method, "target": _readable(path)}
+
+        def once() -> Answer:
             signed = request.header(self._keys, **named, body=body, now=datetime.now(UTC))
-            return self._http.request(method, target, content=body, headers={request.HEADER: signed}, timeout=wait + ANSWER)
+            return self._connections.ask(method, path, body, {request.HEADER: signed}, seconds=wait + ANSWER)
 
-        response = self._patiently(once)
-        if response.is_success:
-            return response
-        kind = KINDS.get(response.status_code, PumasiError)
-        raise kind(*_reasons(response))
+        answer = self._patiently(once)
+        if 200 <= answer.status < 300:
+            return answer
+        kind = KINDS.get(answer.status, PumasiError)
+        raise kind(*_reasons(answer))
 
-    def _patiently(self, once: Callable[[], httpx.Response]) -> httpx.Response:
+    def _patiently(self, once: Callable[[], Answer]) -> Answer:
         deadline = time.monotonic() + self._patience
         pause = 0.05
         while True:
             try:
-                response = once()
-                if response.status_code != AWAY or time.monotonic() > deadline or self.closing.is_set():
-                    return response
-            except httpx.TransportError as error:
+                answer = once()
+                if self.closing.is_set():
+                    raise Unreachable(f"this party speaks to the hub at {self.url} no more")
+                if answer.status != AWAY or time.monotonic() > deadline:
+                    return answer
+            except (OSError, HTTPException) as error:
                 if _is_another(error):
                     raise Tampered(
                         f"whoever answers at {self.url} does not have the certificate that is pinned here; "
@@ -109,10 +202,6 @@ class Channel:
                     raise Unreachable(
                         f"the hub at {self.url} does not answer ({type(error).__name__}); start it with `pumasi hub serve`, then try again"
                     ) from error
-            except RuntimeError as error:  # what the client says once it was closed
-                if not self.closing.is_set():
-                    raise
-                raise Unreachable(f"this party speaks to the hub at {self.url} no more") from error
             self.closing.wait(pause)
             pause = min(pause * 2, 1.0)
 
@@ -132,9 +221,9 @@ def _readable(path: str) -> str:
     return unquote(plain) + mark + query
 
 
-def _reasons(response: httpx.Response) -> list[str]:
+def _reasons(answer: Answer) -> list[str]:
     try:
-        value: Any = response.json()
+        value: Any = answer.json()
         return [str(reason) for reason in value["reasons"]]
     except (ValueError, KeyError, TypeError):
-        return [f"the hub answered with status {response.status_code}; its log says why"]
+        return [f"the hub answered with status {answer.status}; its log says why"]

@@ -130,17 +130,29 @@ def free_port() -> int:
 def test_a_hub_that_never_answers_is_named_with_what_to_do(https: Server) -> None:
     away = channel(free_port(), https.certificate)
     started = time.monotonic()
-    with pytest.raises(Unreachable, match=r"does not answer \(ConnectError\); start it with `pumasi hub serve`"):
+    with pytest.raises(Unreachable, match=r"does not answer \(ConnectionRefusedError\); start it with `pumasi hub serve`"):
         away.get("/members")
     assert 0.2 < time.monotonic() - started < 5
     away.close()
+
+
+def test_a_connection_that_the_hub_has_ended_is_not_used_again(tmp_path: Path) -> None:
+    folder = home(tmp_path)
+    kept_open = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"  # and then it ends the connection without having said so
+    with answering(folder, kept_open) as (port, served):
+        asking = channel(port, folder / "hub.crt", patience=0)
+        for _ in range(3):
+            assert asking.get("/members").json() == {}
+            assert served.acquire(timeout=15)
+            time.sleep(0.02)  # its end is on the way
+        asking.close()
 
 
 def test_a_hub_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
     late, port = home(tmp_path), free_port()
     waiting = channel(port, late / "hub.crt", patience=20)
     found: list[int] = []
-    asking = threading.Thread(target=lambda: found.append(waiting.get("/members").status_code))
+    asking = threading.Thread(target=lambda: found.append(waiting.get("/members").status))
     asking.start()
     time.sleep(0.3)
     with answering(late, ok(), port=port):

@@ -222,16 +222,16 @@ def test_a_handover_under_such_a_policy_takes_its_members_and_the_witness_on_the
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        ([Answer(409, "text/plain", "7\n")], "status 409"),
-        ([Answer(409, "text/x.tlog.size", "7")], "no understandable way"),
-        ([Answer(409, "text/x.tlog.size", "999999\n")], "cosigned a head over 999999 entries"),
-        ([Answer(409, "text/x.tlog.size", "7\n"), Answer(409, "text/x.tlog.size", "8\n")], "status 409"),
-        ([Answer(422, "text/plain", "")], "did not only grow"),
-        ([Answer(404, "text/plain", "")], "does not know this log"),
-        ([Answer(403, "text/plain", "")], "does not know this log"),
-        ([Answer(500, "text/plain", "")], "status 500"),
-        ([Answer(200, "text/plain", note.cosign(head(40), NAME, key=KEY, time=1) + "\n")], "not the cosignature"),
-        ([Answer(200, "text/plain", "x\n")], "signature line of a note"),
+        ([Answer(409, "text/plain", b"7\n")], "status 409"),
+        ([Answer(409, "text/x.tlog.size", b"7")], "no understandable way"),
+        ([Answer(409, "text/x.tlog.size", b"999999\n")], "cosigned a head over 999999 entries"),
+        ([Answer(409, "text/x.tlog.size", b"7\n"), Answer(409, "text/x.tlog.size", b"8\n")], "status 409"),
+        ([Answer(422, "text/plain", b"")], "did not only grow"),
+        ([Answer(404, "text/plain", b"")], "does not know this log"),
+        ([Answer(403, "text/plain", b"")], "does not know this log"),
+        ([Answer(500, "text/plain", b"")], "status 500"),
+        ([Answer(200, "text/plain", (note.cosign(head(40), NAME, key=KEY, time=1) + "\n").encode())], "not the cosignature"),
+        ([Answer(200, "text/plain", b"x\n")], "signature line of a note"),
     ],
 )
 def test_a_witness_that_answers_something_else_is_named_once(

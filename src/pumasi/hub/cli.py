@@ -63,12 +63,9 @@ def init(
 @app.command()
 def serve(home: Home) -> None:
     """Serve HTTPS until stopped. It can be stopped and started at any time."""
-    import sys
-
     from pumasi.store.memory import give_back
 
     give_back()
-    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # its command line, which nobody needs here
     import uvicorn
 
     from pumasi.hub.app import make_app, open_hub

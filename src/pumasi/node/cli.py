@@ -135,8 +135,7 @@ def serve(home: Home) -> None:
 
     load(home)  # before a lock and a log are put into a folder that is no node's
     give_back()
-    # duckdb would import the first two and httpx its own command line, and neither needs them here
-    sys.modules.update(dict.fromkeys(("pandas", "pyarrow", "httpx._main")))  # type: ignore[arg-type]
+    sys.modules.update(dict.fromkeys(("pandas", "pyarrow")))  # type: ignore[arg-type]  # duckdb would import them, and nothing needs them here
     from pumasi.kernel.errors import Invalid
     from pumasi.node.agent import Agent
     from pumasi.node.app import open_node
