@@ -318,7 +318,9 @@ def deid_rules_page() -> str:
         "length that disagree are refused. Upper and lower case are the same.\n",
         "## Treatments · 처리 방법\n",
         'A treatment is a word (`"drop"`), a table (`{ do = "round", to = 5 }`), or a list of them that is done in order. Beside its '
-        "parameters a table may have `why`, `source` and `unverified = true`, which are shown in the record of a run.\n",
+        "parameters a table may have `why`, `source` and `unverified = true`, which are shown in the record of a run. A text that is shown "
+        "as it is (`keep`, `rare`, `withhold`) and holds what looks like a registration number, a telephone or a mail address is refused, "
+        "unless the table says `checked = true`.\n",
     ]
     for name, treatment in treatments.TREATMENTS.items():
         parts.append(f"### `{name}`\n\n{treatment.means[0].upper()}{treatment.means[1:]}. {treatment.meaning}.\n")

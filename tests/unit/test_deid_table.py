@@ -337,6 +337,55 @@ def test_the_same_key_gives_the_same_bytes(tmp_path: Path, out: str) -> None:
     assert digests[0] == digests[1]
 
 
+@pytest.mark.parametrize("out", ["out.parquet", "out.csv"])
+def test_zeros_of_either_sign_are_shown_alike_whatever_the_order_of_the_rows(tmp_path: Path, out: str) -> None:
+    (tmp_path / "rules.toml").write_text('[columns]\nx = "keep"\ny = "keep"\n', encoding="utf-8")
+    written = set()
+    for order in ("n", "-n"):
+        with duckdb.connect(str(tmp_path / "in.duckdb")) as made:
+            zero = "CAST(CASE WHEN n % 2 = 0 THEN '0' ELSE '-0.0' END AS {})"
+            columns = f"{zero.format('DOUBLE')} AS x, {zero.format('FLOAT')} AS y"
+            made.execute(f"CREATE OR REPLACE TABLE t AS SELECT {columns} FROM range(60) r(n) ORDER BY {order}")
+        table.pseudonymise(f"{tmp_path / 'in.duckdb'}::t", rules=str(tmp_path / "rules.toml"), out=str(tmp_path / out))
+        written.add((tmp_path / out).read_bytes())
+    assert len(written) == 1
+
+
+# --- identifiers in columns that are shown ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "planted", ["880503-1234567", "231225-4****** 신생아", "010-1234-5678", "call +82 10 1234 5678", "(010) 1234-5678", "<hong@naver.com>"]
+)
+@pytest.mark.parametrize("rule", ['"keep"', '{ do = "rare", fewer_than = 2 }', '{ do = "withhold", codes = ["F"] }'])
+def test_an_identifier_in_a_column_that_is_shown_stops_the_run(tmp_path: Path, planted: str, rule: str) -> None:
+    columns = {"부서": ["내과", planted] * 3}
+    with pytest.raises(Invalid, match="looks like a registration number") as told:
+        treat(tmp_path, columns, f'[columns]\n"부서" = {rule}\n')
+    assert planted not in str(told.value) and not (tmp_path / "out.parquet").exists()
+
+
+def test_what_somebody_has_seen_to_be_no_identifier_is_shown(tmp_path: Path) -> None:
+    told = ["240103-1000123"] * 3
+    assert treated(tmp_path, told, '{ do = "keep", checked = true }') == {told[0]: told[0]}
+    assert treated(tmp_path, told, '[{ do = "withhold", codes = ["F"] }, { do = "rare", fewer_than = 2, checked = true }]') == {
+        told[0]: told[0]
+    }
+
+
+@pytest.mark.parametrize(
+    "honest", ["2024-01-03 10:11:12", "1.2.840.10008.5.1", "00071-0155-23", "2345-7", "a @ b", "120/80 mmHg", "240103-0000123"]
+)
+def test_what_only_begins_like_an_identifier_is_kept(tmp_path: Path, honest: str) -> None:
+    assert treated(tmp_path, [honest], '"keep"') == {honest: honest}
+
+
+def test_a_header_that_is_a_row_of_data_is_refused_without_being_quoted(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="column 2 holds what looks like a resident registration number") as told:
+        treat(tmp_path, {"a": ["1"], "880503-1234568": ["2"]}, 'unknown = "drop"\n[columns]\na = "keep"\n')
+    assert "880503" not in str(told.value)
+
+
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 

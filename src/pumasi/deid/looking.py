@@ -12,10 +12,11 @@ from multiprocessing import get_context
 from typing import Protocol
 
 from pumasi.deid.evidence import Tally
-from pumasi.deid.patterns import ENGLISH, INDIRECT, SURE, find
+from pumasi.deid.patterns import ENGLISH, INDIRECT, SURE, Kind, find
 from pumasi.deid.reading import Table
 
 PIECE = 20_000  # rows, or levels
+_NUMBERED = (Kind.RRN, Kind.FRN, Kind.PHONE, Kind.CARD)  # no name of a column has such a form
 MANY = 200_000  # cells; below, processes take longer to start than to work
 
 
@@ -52,7 +53,11 @@ def header(table: Table) -> list[str]:
     """What is wrong with a header that holds identifiers, as a row of data does: names of columns go into rule files and reports."""
     faults = []
     for place, column in enumerate(table.columns, start=1):
-        sure = [span for span in find(column) if span.confidence >= SURE and span.kind not in INDIRECT and "label" not in span.why]
+        sure = [
+            span
+            for span in find(column)
+            if span.confidence >= (0.8 if span.kind in _NUMBERED else SURE) and span.kind not in INDIRECT and "label" not in span.why
+        ]
         if sure:
             faults.append(
                 f"{table.where}: the name of column {place} holds what looks like a {ENGLISH[sure[0].kind]}; "

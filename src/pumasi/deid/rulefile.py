@@ -47,12 +47,13 @@ SHORTEST_SHIFT = 30  # days; fewer would leave the month almost known
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a rule file: the steps, and why."""
+    """One line of a rule file: the steps, and why; `checked`: somebody saw that what looks like an identifier in the column is none."""
 
     place: str
     steps: Steps
     why: str = ""
     unverified: bool = False
+    checked: bool = False
 
 
 @dataclass(frozen=True)
@@ -298,8 +299,9 @@ def _layer(path: Path, section: str, written: Any, faults: list[str]) -> dict[st
             faults.append(f"{path}: [{section}] names '{key}' twice (upper and lower case are the same)")
         if is_pattern(key) and _letters(key) < 2 and steps[0].do == "keep":
             faults.append(f'{path}: [{section}] "{key}" = "keep" would keep columns that nobody has looked at; name them')
-        note = next((one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)), {})
-        found[folded(key)] = Rule(place, steps, str(note.get("why", "")), bool(note.get("unverified", False)))
+        notes = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)] or [{}]
+        checked = any(one.get("checked") is True for one in notes)
+        found[folded(key)] = Rule(place, steps, str(notes[0].get("why", "")), bool(notes[0].get("unverified")), checked)
     return found
 
 

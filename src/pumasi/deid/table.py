@@ -18,6 +18,7 @@ import duckdb
 
 from pumasi.deid import dates, engine, keys, reading, rulefile, treatments, writing
 from pumasi.deid.keys import Key
+from pumasi.deid.looking import header
 from pumasi.deid.reading import Table
 from pumasi.deid.rulefile import Rules
 from pumasi.deid.transform import Treated, prepare
@@ -118,8 +119,8 @@ def pseudonymise(
 
 def _prepared(tables: list[Table], rules: Rules, key: Key, today: date, *, numbered: bool) -> list[Treated]:
     """All tables or none: every fault of every table at once."""
-    treated, faults = [], []
-    for table in tables:
+    treated, faults = [], [fault for table in tables for fault in header(table)]
+    for table in tables if not faults else ():
         try:
             treated.append(prepare(table, rules, key, today=today, numbered=numbered))
         except Invalid as error:

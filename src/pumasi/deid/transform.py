@@ -26,6 +26,7 @@ from pumasi.kernel.errors import Invalid
 _NESTED = ("STRUCT", "MAP", "UNION", "BLOB", "BIT", "VARIANT", "GEOMETRY")
 _LONGEST = 1_000_000
 _PERSON = "person"
+_SHOWN = ("keep", "rare", "withhold")  # steps that leave a text as it is
 _LIVED = ("1850-01-01", "2150-01-01")  # dates beyond stand for something else: 8888-08-08, or 2204 for 2024
 
 
@@ -73,6 +74,11 @@ def prepare(table: Table, rules: Rules, key: Key, *, today: date, numbered: bool
     if faults:
         raise Invalid(*dict.fromkeys(faults))
     return plan.finished(decisions, picked)
+
+
+def _shown(value: Value) -> str:
+    """Zero without a sign: -0.0 sorts as 0.0 does, so that two runs would not show the same."""
+    return f"{value.sql} + 0" if value.kind in ("FLOAT", "DOUBLE", "number") else value.sql
 
 
 def types(table: Table, rules: Rules) -> dict[str, str]:
@@ -127,7 +133,18 @@ class _Plan:
             value, steps = self._lookups.add(self.layers, place, value.kind, all_steps)[0], steps[len(alone) :]
         for step in steps:
             value = self._without_rare(step, value, decision, where) if step.do == "rare" else self._step(step, value, column, where)
+        if not decision.rule.checked and all(step.do in _SHOWN for step in decision.steps):
+            self._refuse_identifiers(value, where)
         return value
+
+    def _refuse_identifiers(self, value: Value, where: str) -> None:
+        if value.kind not in ("VARCHAR", "text"):
+            return
+        sentence = (
+            f"{where} would be shown, but holds what looks like a registration number, a telephone or a mail address; "
+            "drop it, mend the rows, or write checked = true into its rule once somebody has seen that it is none"
+        )
+        self.layers.refuse(sql.telling(value.sql), sentence, value, shown=value)
 
     def finished(self, decisions: Mapping[str, Decision], picked: Mapping[str, Value]) -> Treated:
         """All columns in one SELECT, sorted. Rows are grouped by person only where the pseudonym is shown anyway."""
@@ -140,7 +157,7 @@ class _Plan:
         faults = self._lookups.make()
         if faults:
             raise Invalid(*faults)
-        named = ", ".join(f"{value.sql} AS {engine.name(column)}" for column, value in picked.items())
+        named = ", ".join(f"{_shown(value)} AS {engine.name(column)}" for column, value in picked.items())
         order.append(f"hash({', '.join(value.sql for value in picked.values())})")
         condition = self.layers.good + (f" AND {kept.sql} IS NOT NULL" if kept is not None else "")
         query = f"{self.layers.select(named)} WHERE {condition} ORDER BY {', '.join(order)}" if picked else ""

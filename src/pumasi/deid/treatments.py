@@ -292,7 +292,7 @@ def _step(part: Any, where: str, faults: list[str]) -> Step | None:
     return step
 
 
-NOTES = ("do", "why", "source", "unverified")
+NOTES = ("do", "why", "source", "unverified", "checked")
 
 
 def _together(step: Step) -> list[str]:

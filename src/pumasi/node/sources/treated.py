@@ -60,7 +60,7 @@ def _rules(table: SourceTable, wanted: Mapping[str, Steps], person: str) -> dict
     steps = {column: wanted.get(column, (Step("drop"),)) for column in table.kinds} | {person: treatments.parse("keep", "person")}
     rules: dict[str, Rule] = {}
     for column, one in steps.items():
-        other = rules.setdefault(folded(column), Rule("permit", one))
+        other = rules.setdefault(folded(column), Rule("permit", one, checked=True))  # no row of it leaves the node
         if other.steps != one:
             raise Invalid(
                 f"{table.where}: two columns are called '{column}' but for upper and lower case; rename one, so that rules tell them apart"
