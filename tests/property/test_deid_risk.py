@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from pumasi.deid.risk.attributes import disclosure, t_hierarchical, t_ordered
-from pumasi.deid.risk.classes import Contingency, _columns, _counted, _hashed, _joined, classes, grouped
+from pumasi.deid.risk.classes import Contingency, _columns, _counted, _hashed, _joined, _places, classes, grouped
 from pumasi.deid.risk.suda import special_uniques
 from pumasi.deid.risk.valuetree import heights
 from tests.risk_tables import Row, groups, made, minimal_uniques, slow
@@ -50,15 +51,26 @@ def test_every_minimal_unique_is_found_and_no_other(rows: list[Row], largest: in
 
 @few
 @given(tables)
-def test_levels_are_numbered_the_same_by_hashes_and_by_values(rows: list[Row]) -> None:
+def test_a_table_is_numbered_the_same_on_every_road(rows: list[Row]) -> None:
     names = ["a", "b", "s"]
-    with made("a b s", rows) as table, _counted(table, names) as counted:
-        columns, hashes = _columns(table.connection, counted, names)
-        numbered = [_hashed(table.connection, counted, hashes), _joined(table.connection, counted, columns)]
-    one, other = (
-        {tuple(int(code[place]) for code in coded): int(often[place]) for place in range(len(often))} for coded, often in numbered
-    )
-    assert one == other and sum(one.values()) == len(rows)
+    with made("a b s", rows) as table, pytest.MonkeyPatch.context() as patched:
+        with _counted(table, names) as found:
+            columns, hashes, _ = _columns(table.connection, found, names, labelled=1)
+            numbered = [_hashed(table, found, columns, hashes), _joined(table.connection, found, columns)]
+        small = classes(table, quasi=["a"], sensitive=["b", "s"])
+        patched.setattr("pumasi.deid.risk.classes.SMALL", 0)
+        large = classes(table, quasi=["a"], sensitive=["b", "s"])
+    one, other = (Counter(zip(*(code.tolist() for code in coded), strict=True)) for coded, _ in numbered)
+    assert one == other and one.total() == len(rows)
+    assert repr(small) == repr(large)
+
+
+@few
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40, unique=True), st.integers(0, 16))
+def test_a_hash_is_found_among_the_levels_however_they_begin(levels: list[int], shift: int) -> None:
+    known = np.unique(np.array(levels, dtype=np.uint64) >> np.uint64(shift))  # shifted, they share their first bits
+    mine = np.tile(known[::-1], 3)
+    assert np.array_equal(known[_places(known, mine)], mine)
 
 
 def transport(found: Contingency, distance: np.ndarray) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pumasi.deid.risk.effects import coarser, effects
 from pumasi.deid.risk.measures import expected_risk, reidentification
 from pumasi.deid.risk.presence import presence
 from pumasi.deid.risk.suda import special_uniques
-from pumasi.kernel.errors import Invalid, NotFound
+from pumasi.kernel.errors import Invalid, NotFound, PumasiError
 from tests.risk_tables import made, words
 
 ADULT = Path(__file__).parents[3] / "shared/data/arx-kanonymity/data/adult.csv"
@@ -279,6 +280,11 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     with made("a b", words("1 x\n2 y")) as table, pytest.raises(Invalid) as caught:
         assess(table, quasi=["a", "a", "u"], sensitive=["a", "v"])
     assert len(caught.value.reasons) == 4
+
+
+def test_a_table_that_changes_while_it_is_read_is_no_table() -> None:
+    with made("a b", words("1 x\n2 y")) as table, pytest.raises(PumasiError, match="changed while it was read"):
+        classes(replace(table, sql="SELECT gen_random_uuid() AS a, b FROM given"), quasi=["a"], sensitive=["b"])
 
 
 def test_a_missing_hierarchy_file_is_not_found(tmp_path: Path) -> None:

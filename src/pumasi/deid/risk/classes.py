@@ -1,4 +1,4 @@
-"""Equivalence classes: the rows that look alike in the columns an outsider may know, counted in one scan.
+"""Equivalence classes: the rows that look alike in the columns an outsider may know, counted once.
 
 The database groups; what comes back is a number for each level and a count for each class, never a value. A missing value is a
 level of its own, so that two rows are alike only when the same values are missing: that is the cautious reading.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pumasi.deid.engine import name
 from pumasi.deid.reading import Table
-from pumasi.kernel.errors import Invalid
+from pumasi.kernel.errors import Invalid, PumasiError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -126,21 +126,19 @@ def classes(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()
     check(table, quasi=quasi, sensitive=sensitive)
     names = [*quasi, *sensitive]
     with table.explained(), _counted(table, names) as found:
-        columns, hashes = _columns(table.connection, found, names)
-        labels = [_labels(table.connection, found, place) for place in range(len(quasi), len(names))]
-        coded, rows = _codes(table.connection, found, columns, hashes)
+        columns, hashes, labels = _columns(table.connection, found, names, labelled=len(sensitive))
+        coded, rows = _codes(table, found, columns, hashes)
     joint = Joint(tuple(columns), tuple(coded), rows)
     if not sensitive:
         return Classes(joint.columns, joint.codes, rows, (), joint)
-    cls, number = grouped(coded[: len(quasi)])
-    first = np.zeros(number, dtype=np.int64)
-    first[cls] = np.arange(len(cls))
-    sizes = np.bincount(cls, weights=rows, minlength=number).astype(np.int64)
+    starts = _starts(coded[: len(quasi)])
+    cls = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(rows)]))
     cells = [
         _contingency(column, label, cls, code, rows)
         for column, label, code in zip(columns[len(quasi) :], labels, coded[len(quasi) :], strict=True)
     ]
-    return Classes(tuple(columns[: len(quasi)]), tuple(code[first] for code in coded[: len(quasi)]), sizes, tuple(cells), joint)
+    shown = tuple(code[starts] for code in coded[: len(quasi)])
+    return Classes(tuple(columns[: len(quasi)]), shown, np.add.reduceat(rows, starts), tuple(cells), joint)
 
 
 def check(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()) -> None:
@@ -157,38 +155,57 @@ def check(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()) 
         raise Invalid(f"{table.where}: the table has columns but no rows")
 
 
+@dataclass(frozen=True)
+class Counted:
+    """A relation c0, c1 … n: combinations of values that occur, as text, and how many rows have each; `entries` of it at most."""
+
+    sql: str
+    entries: int
+
+
 @contextmanager
-def _counted(table: Table, names: Sequence[str]) -> Iterator[str]:
-    """A temporary table c0, c1 … n: every combination of values that occurs, as text, and how many rows have it."""
-    found = f"risk_{next(_SERIAL)}"
+def _counted(table: Table, names: Sequence[str]) -> Iterator[Counted]:
+    """The combinations of a table, each once. A small table is left as it is: its rows are sorted sooner than their text is grouped."""
     chosen = ", ".join(f"{name(one)} AS c{place}" for place, one in enumerate(names))
-    places = ", ".join(f"c{place}" for place in range(len(names)))
-    text = ", ".join(f"CAST(c{place} AS VARCHAR) AS c{place}" for place in range(len(names)))
-    table.connection.execute(
-        f"CREATE TEMP TABLE {found} AS SELECT {text}, n FROM "
-        f"(SELECT {places}, count(*) AS n FROM (SELECT {chosen} FROM ({table.sql})) GROUP BY {places})"
-    )
+    places = [f"c{place}" for place in range(len(names))]
+    text = ", ".join(f"CAST({one} AS VARCHAR) AS {one}" for one in places)
+    source = f"SELECT {chosen} FROM ({table.sql})"
+    if table.rows <= SMALL:
+        yield Counted(f"(SELECT {text}, 1::BIGINT AS n FROM ({source}))", table.rows)
+        return
+    found = f"risk_{next(_SERIAL)}"
+    grouped_by = f"SELECT {', '.join(places)}, count(*) AS n FROM ({source}) GROUP BY ALL"
+    table.connection.execute(f"CREATE TEMP TABLE {found} AS SELECT {text}, n FROM ({grouped_by})")
     try:
-        yield found
+        number = table.connection.execute(f"SELECT count(*) FROM {found}").fetchone()
+        yield Counted(found, number[0] if number else 0)
     finally:
         table.connection.execute(f"DROP TABLE IF EXISTS {found}")
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, found: str, names: Sequence[str]) -> tuple[list[Column], list[Hashes]]:
-    """The levels of every column in the order of their text, a missing value, if any, first; and the hash of each level."""
-    parts = (
-        f"SELECT {place} AS place, CAST(sum(n) AS BIGINT) AS n, c{place} IS NULL AS missing, try_cast(c{place} AS DOUBLE) AS number, "
-        f"epoch_us(try_cast(c{place} AS TIMESTAMP)) AS moment, coalesce(regexp_matches(c{place}, '^[+-]?0[0-9]'), false) AS padded, "
-        f"row_number() OVER (ORDER BY c{place} NULLS FIRST) AS k, hash(c{place}) AS h FROM {found} GROUP BY c{place}"
-        for place in range(len(names))
+def _columns(
+    connection: duckdb.DuckDBPyConnection, found: Counted, names: Sequence[str], *, labelled: int
+) -> tuple[list[Column], list[Hashes], list[tuple[str | None, ...]]]:
+    """The levels of every column in the order of their text, a missing value first; the hash of each; the texts of the last columns."""
+    places = [f"c{place}" for place in range(len(names))]
+    column = " ".join(f"WHEN grouping({one}) = 0 THEN {place}" for place, one in enumerate(places))
+    levels = (
+        f"SELECT CASE {column} END AS place, coalesce({', '.join(places)}) AS c, sum(n)::BIGINT AS n "
+        f"FROM {found.sql} GROUP BY GROUPING SETS ({', '.join(f'({one})' for one in places)})"
     )
-    got = connection.execute(f"{' UNION ALL '.join(parts)} ORDER BY place, k").fetchnumpy()
+    got = connection.execute(
+        "SELECT place, n, c IS NULL AS missing, try_cast(c AS DOUBLE) AS number, epoch_us(try_cast(c AS TIMESTAMP)) AS moment, "
+        "coalesce(regexp_matches(c, '^[+-]?0[0-9]'), false) AS padded, hash(c) AS h, "
+        f"CASE WHEN place >= {len(names) - labelled} THEN c END AS label FROM ({levels}) ORDER BY place, c NULLS FIRST"
+    ).fetchnumpy()
     place, rows, missing = (np.asarray(got[key]).astype(np.int64) for key in ("place", "n", "missing"))
     numbers, moments, padded = _known(got["number"]), _known(got["moment"]), np.asarray(got["padded"]).astype(bool)
-    mine = [place == number for number in range(len(names))]
+    mine = np.split(np.arange(len(place)), np.searchsorted(place, np.arange(1, len(names))))
     columns = [_column(one, rows[at], missing[at] == 1, numbers[at], moments[at], padded[at]) for one, at in zip(names, mine, strict=True)]
-    hashes = np.asarray(got["h"])
-    return columns, [hashes[at] for at in mine]
+    hashes, labels = np.asarray(got["h"]), np.ma.asarray(got["label"])
+    texts = labels.data.astype(object)
+    texts[np.ma.getmaskarray(labels)] = None
+    return columns, [hashes[at] for at in mine], [tuple(texts[at]) for at in mine[len(names) - labelled :]]
 
 
 def _column(title: str, rows: Ints, missing: NDArray[np.bool_], numbers: Floats, moments: Floats, padded: NDArray[np.bool_]) -> Column:
@@ -210,52 +227,75 @@ def _known(found: Any) -> Floats:
     return np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
 
 
-def _labels(connection: duckdb.DuckDBPyConnection, found: str, place: int) -> tuple[str | None, ...]:
-    return tuple(row[0] for row in connection.execute(f"SELECT DISTINCT c{place} FROM {found} ORDER BY 1 NULLS FIRST").fetchall())
+def _codes(table: Table, found: Counted, columns: Sequence[Column], hashes: Sequence[Hashes]) -> tuple[list[NDArray[Any]], Ints]:
+    """The number of the level in each column, and the rows, of each combination, in the order of the levels."""
+    few = found.entries <= FEW and all(len(np.unique(one)) == len(one) for one in hashes)
+    coded, rows = _hashed(table, found, columns, hashes) if few else _joined(table.connection, found, columns)
+    group, groups = grouped(coded)  # the database's order differs from run to run, and with it the last digit of a sum
+    one = np.empty(groups, dtype=np.int64)
+    one[group] = np.arange(len(group))
+    rows = rows[one] if groups == len(rows) else np.bincount(group, weights=rows).astype(np.int64)
+    return [code[one] for code in coded], rows
 
 
-def _codes(
-    connection: duckdb.DuckDBPyConnection, found: str, columns: Sequence[Column], hashes: Sequence[Hashes]
-) -> tuple[list[NDArray[Any]], Ints]:
-    """The number of the level in each column, and the rows, of each combination."""
-    row = connection.execute(f"SELECT count(*) FROM {found}").fetchone()
-    few = row is not None and row[0] <= FEW and all(len(np.unique(one)) == len(one) for one in hashes)
-    coded, rows = _hashed(connection, found, hashes) if few else _joined(connection, found, columns)
-    order = np.argsort(grouped(coded)[0])  # the database's order differs from run to run, and with it the last digit of a sum
-    return [code[order] for code in coded], rows[order]
+SMALL = 100_000  # rows of a table that is read twice, for its levels and for its rows, because text is slow to group
+FEW = 500_000  # combinations that are numbered by hashes
 
 
-FEW = 500_000
-
-
-def _hashed(connection: duckdb.DuckDBPyConnection, found: str, hashes: Sequence[Hashes]) -> tuple[list[NDArray[Any]], Ints]:
+def _hashed(table: Table, found: Counted, columns: Sequence[Column], hashes: Sequence[Hashes]) -> tuple[list[NDArray[Any]], Ints]:
     """By hashes, no two of which are the same in a column: quicker where there are not many combinations."""
     parts = ", ".join(f"hash(c{place}) AS h{place}" for place in range(len(hashes)))
-    got = connection.execute(f"SELECT {parts}, n FROM {found}").fetchnumpy()
-    coded = []
-    for place, levels in enumerate(hashes):
-        order = np.argsort(levels)
-        coded.append(order[np.searchsorted(levels[order], np.asarray(got[f"h{place}"]))])
-    return coded, np.asarray(got["n"], dtype=np.int64)
+    got = table.connection.execute(f"SELECT {parts}, n FROM {found.sql}").fetchnumpy()
+    coded, rows = [], np.asarray(got["n"], dtype=np.int64)
+    for place, (column, levels) in enumerate(zip(columns, hashes, strict=True)):
+        mine = np.asarray(got[f"h{place}"])
+        code = _places(levels, mine)
+        if not (np.array_equal(levels[code], mine) and np.array_equal(np.bincount(code, weights=rows, minlength=len(levels)), column.rows)):
+            raise PumasiError(f"{table.where}: the table was changed while it was read; run it again")
+        coded.append(code)
+    return coded, rows
 
 
-def _joined(connection: duckdb.DuckDBPyConnection, found: str, columns: Sequence[Column]) -> tuple[list[NDArray[Any]], Ints]:
+def _places(levels: Hashes, hashes: Hashes) -> Ints:
+    """Where each hash is among the levels; for one that is not there, anywhere."""
+    for bits in (8, 12, 16):  # few levels differ in their first bits already, and a table of these is quicker than a search
+        first = levels >> np.uint64(64 - bits)
+        at = np.zeros(1 << bits, dtype=np.int64)
+        at[first] = np.arange(len(levels))
+        if np.array_equal(at[first], np.arange(len(levels))):
+            return np.asarray(at[hashes >> np.uint64(64 - bits)])
+    order = np.argsort(levels)
+    return np.asarray(order[np.searchsorted(levels[order], hashes).clip(max=len(order) - 1)])
+
+
+def _joined(connection: duckdb.DuckDBPyConnection, found: Counted, columns: Sequence[Column]) -> tuple[list[NDArray[Any]], Ints]:
     """By the values themselves, in as few bytes as the levels need."""
     parts, joins = [], []
     for place, column in enumerate(columns):
         small = next(width for width, top in _WIDTHS if column.levels <= top)
         parts.append(f"CAST(l{place}.k AS {small}) AS c{place}")
-        levels = f"SELECT DISTINCT c{place} FROM {found}"
+        levels = f"SELECT DISTINCT c{place} FROM {found.sql}"
         numbered = f"SELECT c{place}, row_number() OVER (ORDER BY c{place} NULLS FIRST) - 1 AS k FROM ({levels})"
-        joins.append(f"JOIN ({numbered}) AS l{place} ON {found}.c{place} IS NOT DISTINCT FROM l{place}.c{place}")
-    got = connection.execute(f"SELECT {', '.join(parts)}, n FROM {found} {' '.join(joins)}").fetchnumpy()
+        joins.append(f"JOIN ({numbered}) AS l{place} ON f.c{place} IS NOT DISTINCT FROM l{place}.c{place}")
+    got = connection.execute(f"SELECT {', '.join(parts)}, n FROM {found.sql} AS f {' '.join(joins)}").fetchnumpy()
     return [np.asarray(got[f"c{place}"]) for place in range(len(columns))], np.asarray(got["n"], dtype=np.int64)
 
 
 _WIDTHS = (("UTINYINT", 1 << 8), ("USMALLINT", 1 << 16), ("UINTEGER", 1 << 32))
 
 
+def _starts(codes: Sequence[NDArray[Any]]) -> Ints:
+    """Where a row of codes differs from the one before, the first row too."""
+    new = np.ones(len(codes[0]), dtype=np.bool_)
+    new[1:] = False
+    for code in codes:
+        new[1:] |= code[1:] != code[:-1]
+    return np.flatnonzero(new)
+
+
 def _contingency(column: Column, labels: tuple[str | None, ...], cls: Ints, code: NDArray[Any], rows: Ints) -> Contingency:
-    keys, place = np.unique(cls * column.levels + code, return_inverse=True)
-    count = np.bincount(place, weights=rows, minlength=len(keys)).astype(np.int64)
-    return Contingency(column, keys // column.levels, keys % column.levels, count, labels)
+    keys = cls * column.levels + code
+    if np.any(keys[1:] <= keys[:-1]):  # another sensitive column came before
+        keys, place = np.unique(keys, return_inverse=True)
+        rows = np.bincount(place, weights=rows).astype(np.int64)
+    return Contingency(column, keys // column.levels, keys % column.levels, rows, labels)
