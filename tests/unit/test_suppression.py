@@ -112,6 +112,10 @@ def test_missing_values_are_unknowns_of_the_attacker() -> None:
 def test_nobody_missing_is_no_small_group() -> None:
     description = describe(300, aspirin=levels_of(100, 200))
     assert safe(description) == [description]
+    complete = {**describe(300, aspirin=levels_of(100, 200), age={"n": 300, "missing": 0, "mean": 70.0, "sd": 10.0}), "where": "age < 80"}
+    assert safe(complete, describe(340, aspirin=levels_of(120, 214, missing=6)))[0] == complete
+    few = {**describe(300, aspirin=levels_of(100, 197, missing=3)), "where": "age < 80"}
+    assert safe(few)[0]["columns"]["aspirin"]["missing"] is None
 
 
 def test_numbers_of_few_people_have_no_mean() -> None:

@@ -121,7 +121,8 @@ class _Case:
 
     def _guard(self, *, adds_up: bool, moments: bool) -> Guard | None:
         """With as many columns without missing values as the counts allow: nobody said that there are any, so an attacker may guess."""
-        missing = {column: said.value for said in self._statements() for column in _missing(said.about)}
+        of_all = [said for said in self._statements() if isinstance(said.about, tuple) and len(said.about) == 1]
+        missing = {column: said.value for said in of_all for column in _missing(said.about)}
         certain = frozenset(column for column, value in missing.items() if adds_up and value == 0)
         guesses = [column for column in sorted(self.levels) if column not in certain and missing.get(column, 0) == 0]
         best = self._model(certain.union(guesses), adds_up=adds_up, moments=moments)
@@ -206,8 +207,9 @@ def _is_cell(about: Who, value: Any, smallest: int) -> bool:
 
 
 def _missing(about: Who | Moments) -> list[str]:
-    """The column whose missing values are counted, if nothing else is."""
-    return [column for column, pick in about if pick == MISSING] if isinstance(about, tuple) and len(about) == 1 else []
+    """The column whose missing values are counted, if nothing else is but a condition."""
+    counted = [one for one in about if not one[0].startswith(WHERE)] if isinstance(about, tuple) else []
+    return [column for column, pick in counted if pick == MISSING] if len(counted) == 1 else []
 
 
 def _without(about: Any, complete: frozenset[str]) -> Any:
