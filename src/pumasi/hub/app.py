@@ -117,7 +117,7 @@ def make_app(hub: Hub) -> FastAPI:
         keeping.join(timeout=5)
         hub.log.stop()
 
-    def ready(request: Request) -> None:
+    async def ready(request: Request) -> None:
         hub.recovery.admit(request.method, request.url.path)
 
     app = FastAPI(title="Pumasi hub", lifespan=lifespan, docs_url=None, redoc_url=None, dependencies=[Depends(ready)])

@@ -8,6 +8,7 @@ from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import StringConstraints
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from pumasi.hub.callers import Asked, Caller, Callers
@@ -15,6 +16,7 @@ from pumasi.kernel import request as signed_request
 from pumasi.kernel.errors import Invalid, PumasiError, refuse_if
 
 MAX_BODY = 32 << 20
+AT_ONCE = 256 << 10  # bytes of a body that are hashed at once: handing a short one to a thread takes longer than all of the check
 STATUS = {"Refused": 409, "Invalid": 422, "NotFound": 404, "Tampered": 401, "Recovering": 503}
 
 
@@ -46,10 +48,13 @@ def asked(request: Request, body: bytes) -> Asked:
     return Asked(request.method, target, body, request.headers.get(signed_request.HEADER), address)
 
 
-def caller(request: Request, body: Body) -> Caller:
+async def caller(request: Request, body: Body) -> Caller:
     """Whoever signed this request; `Tampered` when nobody did."""
     callers: Callers = request.app.state.callers
-    return callers.authenticate(asked(request, body))
+    question = asked(request, body)
+    if len(body) > AT_ONCE:
+        return await run_in_threadpool(callers.authenticate, question)
+    return callers.authenticate(question)
 
 
 Signed = Annotated[Caller, Depends(caller)]

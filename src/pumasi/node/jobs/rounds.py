@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import re
 import secrets
 from collections.abc import Callable
@@ -221,7 +222,7 @@ class Run:
         def judge(total: list[float]) -> list[Refusal]:
             return meant(partial(method.refusals, total, question, state, self._terms))
 
-        return self._sum(label, mine, judge, under=sha256(rfc8785.dumps(state)))
+        return self._sum(label, mine, judge, under=_digest(state))
 
     def _columns(self, table: str) -> set[str]:
         """All that this job reads of a table, and what earlier questions of the case read, which its own are compared with."""
@@ -280,7 +281,7 @@ class Run:
         """The lead's next state, after comparing it with one's own."""
         if self._leads:
             self._send(f"{label}s", mine)
-            return mine
+            return dict(parse_canonical(rfc8785.dumps(mine)))  # as the others read it: what is whole is no float any more
         theirs: Any = self._receive(f"{label}s", self.job.lead)[self.job.lead]
         if not isinstance(theirs, dict) or not agree(mine, theirs):
             raise Failed("disagreement", "the step that the lead node sent is not the one that follows from the sum")
@@ -338,6 +339,11 @@ class Run:
 
     def _release_key(self, digest: str) -> bytes:
         return release_key({hospital: self._release_share(digest, hospital) for hospital in self.job.permits}, digest)
+
+
+def _digest(state: dict[str, Any]) -> str:
+    """What names a step. Canonical JSON would name it as well, in three times the time: the same code writes the same numbers everywhere."""
+    return sha256(json.dumps(state, sort_keys=True, allow_nan=False).encode())
 
 
 def meant(step: Callable[[], T]) -> T:
