@@ -142,6 +142,13 @@ BAD_HIERARCHIES = {
 }
 
 
+@pytest.mark.parametrize("separator", [";", ",", "\t", "|", "/"])
+def test_the_separator_of_a_hierarchy_is_found(place: Path, separator: str) -> None:
+    (place / "age.csv").write_text(AGES.replace(";", separator).replace("20-29", '"20-29"'), encoding="utf-8")
+    found = hierarchy.read(place / "age.csv", "age", separator="/")
+    assert found.labels == hierarchy.of_rows("age", [line.split(";") for line in AGES.splitlines()]).labels
+
+
 @pytest.mark.parametrize("what", BAD_HIERARCHIES)
 def test_a_hierarchy_that_is_none_is_named_with_the_line(place: Path, what: str) -> None:
     (place / "age.csv").write_text(BAD_HIERARCHIES[what], encoding="utf-8")

@@ -1,6 +1,7 @@
 """Generalisation hierarchies: for every value of a column what it becomes at each level, read from a CSV file.
 
-One row per value, one column per level, separated by `;`: `1234;123*;12**;*`. Level 0 is the value itself. Every label has one parent.
+One row per value, one column per level: `1234;123*;12**;*`. Level 0 is the value itself. Every label has one parent. Cells are parted by
+`;`; where a file holds none, by the separator that the reader asks for, a comma, a tab or `|`, whichever its first line has.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ def _rows(path: Path, separator: str) -> list[list[str]]:
             continue
     else:
         raise Invalid(f"{path}: the hierarchy is text neither in UTF-8 nor in CP949; save it as UTF-8")
-    used = separator if ";" not in text else ";"
+    first = text if ";" in text else text.partition("\n")[0]
+    used = next((one for one in (";", separator, ",", "\t", "|") if one in first), separator)
     try:
         return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=used, strict=True) if row]
     except csv.Error:
