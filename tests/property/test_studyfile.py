@@ -262,6 +262,8 @@ def test_the_study_in_the_documentation_is_one() -> None:
         ('["full", "drowsy", "unconscious"]', "[[1]]", 12, "'levels' lists"),
         ('["full", "drowsy", "unconscious"]', '"full"', 12, "'levels' must be a list in brackets"),
         ('kind = "table"', 'kind = "survival"', 17, "the kind of an analysis is one of count, describe, table, table1"),
+        ('kind = "table"', 'kind = "tabel"', 17, "there is no kind 'tabel'; did you mean 'table'? The kind of an analysis is one of count"),
+        ('by = ["aspirin", "conscious"]', 'by = ["Asprin"]', 19, "; did you mean 'aspirin'? There are "),
         ('kind = "table"', 'kind = ["table"]', 17, "the kind of an analysis is one of"),
         ('name = "who was treated"\n', "", 15, "the key 'name' is missing"),
         ('table = "patients"\nby', 'table = "visits"\nby', 18, "there is no section [tables.visits]"),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pumasi.analysis import design, filter, forms
+from pumasi.client import nearest
 from pumasi.kernel.errors import Invalid
 from pumasi.kernel.study import AgreedTable
 
@@ -32,7 +33,7 @@ def _question(
 ) -> dict[str, Any]:
     _check_form(analysis)
     if analysis["table"] not in tables:
-        raise Invalid(f"there is no table '{analysis['table']}' in this study; there are {', '.join(tables)}")
+        raise Invalid(f"there is no table '{analysis['table']}' in this study; {nearest.told(analysis['table'], tables, lead='there are')}")
     columns = tables[analysis["table"]].columns
     kinds: dict[str, str] = {name: column.kind for name, column in columns.items()}
     levels = {name: column.levels for name, column in columns.items()}
@@ -41,7 +42,10 @@ def _question(
     unknown = [name for key, name in forms.columns_written(question) if key not in formulas and name not in columns]
     if unknown:
         raise Invalid(
-            *(f"'{name}' is no column of '{analysis['table']}'; there are {', '.join(columns)}" for name in dict.fromkeys(unknown))
+            *(
+                f"'{name}' is no column of '{analysis['table']}'; {nearest.told(name, columns, lead='there are')}"
+                for name in dict.fromkeys(unknown)
+            )
         )
     question |= _designs(question, kinds, levels, hospitals)
     read = {name for name in forms.columns_read(question) if name in columns}
@@ -57,9 +61,11 @@ def _question(
 def _check_form(analysis: Mapping[str, Any]) -> None:
     kind = analysis["kind"]
     if kind not in forms.FORMS:
-        raise Invalid(f"there is no kind of analysis '{kind}'; there are {', '.join(forms.FORMS)}")
+        raise Invalid(f"there is no kind of analysis '{kind}'; {nearest.told(kind, forms.FORMS, lead='there are')}")
     keys = forms.written(kind)
-    reasons = [f"unknown key '{key}'; known here are {', '.join(keys)}" for key in analysis if key not in (*forms.HEAD, *keys)]
+    reasons = [
+        f"unknown key '{key}'; {nearest.told(key, keys, lead='known here are')}" for key in analysis if key not in (*forms.HEAD, *keys)
+    ]
     reasons += [f"the key '{name}' is missing" for name, key in keys.items() if key.needed and name not in analysis]
     reasons += [
         f"'{name}' must be {forms.expected(key)}"

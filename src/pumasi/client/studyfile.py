@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pumasi.analysis import forms
+from pumasi.client import nearest
 from pumasi.deid import asked, treatments
 from pumasi.kernel.codes import AnalysisKind, ColumnClass, Keep, Purpose, choices
 from pumasi.kernel.errors import Invalid
@@ -143,7 +144,9 @@ class _Reader:
     def _analysis(self, number: int, analysis: Any, tables: Any) -> None:
         where = ("analysis", str(number))
         if not isinstance(analysis, dict) or str(analysis.get("kind")) not in forms.FORMS:
-            self._wrong((*where, "kind"), f"the kind of an analysis is one of {choices(AnalysisKind)}")
+            said = analysis.get("kind") if isinstance(analysis, dict) else None
+            told = nearest.told(said, get_args(AnalysisKind), lead="the kind of an analysis is one of")
+            self._wrong((*where, "kind"), f"there is no kind '{said}'; {told}" if isinstance(said, str) else told)
             return
         keys = forms.written(analysis["kind"])
         needed = {name for name, key in keys.items() if key.needed}
@@ -154,7 +157,10 @@ class _Reader:
             self._wrong((*where, name), f"'{name}' must be {forms.expected(keys[name])}")
         table = self._sections(tables).get(analysis["table"])
         if not isinstance(table, dict):
-            self._wrong((*where, "table"), f"there is no section [tables.{analysis['table']}]")
+            self._wrong(
+                (*where, "table"),
+                f"there is no section [tables.{analysis['table']}]; {nearest.told(analysis['table'], tables, lead='there are')}",
+            )
         elif not misfits:
             self._columns_named((*where,), analysis, table)
 
@@ -168,7 +174,8 @@ class _Reader:
             if name not in usable:
                 self._wrong(
                     (*where, key),
-                    f"'{name}' is not a column that the study may use in '{analysis['table']}'; there are {', '.join(usable)}",
+                    f"'{name}' is not a column that the study may use in '{analysis['table']}'; "
+                    f"{nearest.told(name, usable, lead='there are')}",
                 )
 
     def _names(self, analyses: Any) -> None:
@@ -184,7 +191,7 @@ class _Reader:
         before = len(self._reasons)
         for key in value:
             if key not in known:
-                self._wrong((*section, key), f"unknown key '{key}'; known here are {', '.join(known)}")
+                self._wrong((*section, key), f"unknown key '{key}'; {nearest.told(key, known, lead='known here are')}")
             elif known[key] is None and key not in forms.HEAD:
                 continue  # its form says more about it
             elif type(value[key]) is not (known[key] or str) or value[key] == "":
