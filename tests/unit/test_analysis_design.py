@@ -11,8 +11,23 @@ from pumasi.analysis import design
 from pumasi.kernel.errors import Invalid
 
 KINDS: dict[str, design.Kind] = {"y": "number", "a": "number", "b": "boolean", "s": "text", "n": "number", "d": "date"}
-KINDS |= {"나이": "number", "class": "text", "is.ok": "number", "C": "number", "alive": "boolean"}
-LEVELS = {"b": ["False", "True"], "s": ["x", "y", "z"], "n": ["0", "1", "2"], "class": ["p", "q"], "alive": ["False", "True"]}
+KINDS |= {
+    "나이": "number",
+    "class": "text",
+    "is.ok": "number",
+    "C": "number",
+    "alive": "boolean",
+    "systolic (mmHg)": "number",
+    "wt-loss": "number",
+}
+LEVELS = {
+    "b": ["False", "True"],
+    "s": ["x", "y", "z"],
+    "n": ["0", "1", "2"],
+    "class": ["p", "q"],
+    "alive": ["False", "True"],
+    "wt-loss": ["1", "2"],
+}
 
 GOOD = {
     "y ~ a": ["Intercept", "a"],
@@ -29,6 +44,8 @@ GOOD = {
     "y ~ (a + n)**2": ["Intercept", "a", "n", "a:n"],
     "y ~ (a + n)^2 - a:n": ["Intercept", "a", "n"],
     "y ~ 나이 + C(class) + is.ok": ["Intercept", "나이", "C(class)[T.q]", "is.ok"],
+    "y ~ `a`": ["Intercept", "a"],
+    "`systolic (mmHg)` ~ C(`wt-loss`) + `wt-loss`:a": ["Intercept", "C(wt-loss)[T.2]", "wt-loss:a"],
     "y ~ class + C": ["Intercept", "class[T.q]", "C"],
 }
 
@@ -44,7 +61,8 @@ BAD = {
     "d ~ a": "'d' holds date values",
     "s ~ a": "'s' holds text values",
     "y ~ a + y": "'y' may not predict itself",
-    "y ~ `a`": "'`a`'",
+    "y ~ `a": "'`a' in the formula is not understood",
+    "y ~ `log(a)`": "'log(a)' in the formula is no column",
     "y ~ 'a'": "\"'a'\"",
     "y ~ {a}": "'{a}'",
     "y ~ a | s": "'| s'",

@@ -127,14 +127,18 @@ class _Token:
     kind: Literal["column", "category", "number", "sign"]
 
 
-_TOKEN = re.compile(r"\s*(?:C\(\s*(?P<category>[^\W\d][\w.]*)\s*\)|(?P<column>[^\W\d][\w.]*)|(?P<number>\d+)|(?P<sign>\*\*|[~+\-:*^()]))")
+_NAME = r"[^\W\d][\w.]*"
+_TOKEN = re.compile(
+    rf"\s*(?:C\(\s*(?:(?P<category>{_NAME})|`(?P<quoted_category>[^`]+)`)\s*\)|(?P<column>{_NAME})|`(?P<quoted_column>[^`]+)`"
+    r"|(?P<number>\d+)|(?P<sign>\*\*|[~+\-:*^()]))"
+)
 
 
 def compile(formula: str, *, kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The design of `outcome ~ terms`, with formulaic's names. `levels` are the agreed ones, the first the reference.
 
     Text and boolean columns and C(column) are categories; numbers are numbers. The language is + - : * ( ) ** ^ 0 1 and C(column), nothing
-    of Python. `Invalid` in a sentence that names the part that cannot be used.
+    of Python; names with spaces or signs stand in `backticks`. `Invalid` in a sentence that names the part that cannot be used.
     """
     tokens = _tokens(formula)
     _check_places(tokens)
@@ -177,11 +181,13 @@ def _tokens(formula: str) -> list[_Token]:
         match = _TOKEN.match(formula, at)
         if match is None or match.lastgroup is None:
             raise Invalid(
-                f"{formula[at:].strip()[:40]!r} in the formula is not understood; use + - : * ( ) ** 0 1, column names and C(column)"
+                f"{formula[at:].strip()[:40]!r} in the formula is not understood; use + - : * ( ) ** 0 1, C(column) and column names, "
+                "those with spaces or signs in `backticks`"
             )
         if match.lastgroup == "column" and formula[match.end() :].lstrip().startswith("("):
             raise Invalid(f"'{match['column']}(' in the formula is a call; only C(column) may be called, so prepare the column before")
-        tokens.append(_Token(text=match[match.lastgroup], kind=match.lastgroup))  # type: ignore[arg-type]  # the groups are the kinds
+        kind = match.lastgroup.removeprefix("quoted_")
+        tokens.append(_Token(text=match[match.lastgroup], kind=kind))  # type: ignore[arg-type]  # the groups are the kinds
         at = match.end()
     return tokens
 

@@ -79,7 +79,8 @@ FORMS: dict[AnalysisKind, dict[str, Key]] = {
         "family": Key("choice", "how the outcome is distributed", choices=FAMILIES),
         "formula": Key(
             "formula",
-            "Wilkinson notation over the columns: `+ - : * ** ^ ( ) 0 1`, `C(column)` and `C(hospital)` for hospitals as fixed effects",
+            "Wilkinson notation over the columns: `+ - : * ** ^ ( ) 0 1`, `C(column)` and `C(hospital)` for hospitals as fixed effects; "
+            "names with spaces or signs in backticks",
         ),
         "offset": Key("column", "a column added to the linear predictor as it is", needed=False),
         "weights": Key("column", "a column that says how much each row counts", needed=False),
@@ -229,8 +230,9 @@ def columns_written(analysis: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def formula_columns(formula: str) -> list[str]:
-    """The column names in a formula, each once; `C` before a bracket is the one function there is."""
-    return list(dict.fromkeys(re.findall(r"(?!C\s*\()[^\W\d]\w*(?:\.\w+)*", formula)))
+    """The column names in a formula, each once; `C` before a bracket is the one function there is, and of others design.py speaks."""
+    found = re.findall(r"`([^`]+)`|(?!C\s*\()([^\W\d]\w*(?:\.\w+)*)(\s*\()?", formula)
+    return list(dict.fromkeys(quoted or plain for quoted, plain, call in found if not call))
 
 
 # Documents that are signed hold no fractions, so that every program writes them alike: 0.25 travels as "0.25".

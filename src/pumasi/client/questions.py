@@ -88,7 +88,7 @@ def _designs(
     if forms.HOSPITAL not in kinds:
         kinds, levels = {**kinds, forms.HOSPITAL: "text"}, {**levels, forms.HOSPITAL: sorted(hospitals)}
     if question["kind"] == "cox" or question.get("of") == "cox":
-        plain = design.compile(f"{question['event']} ~ {question['formula']}", kinds=kinds, levels=levels)
+        plain = design.compile(f"`{question['event']}` ~ {question['formula']}", kinds=kinds, levels=levels)
         # the baseline hazard is the intercept
         return {"design": {**plain, "columns": [column for column in plain["columns"] if column["factors"]]}}
     if "formula" not in question:
