@@ -34,6 +34,7 @@ def treat(
 ) -> list[Row]:
     """The treated rows of a small table that is given column by column."""
     path = folder / source
+    path.parent.mkdir(exist_ok=True)
     with duckdb.connect() as made:
         made.execute("CREATE TABLE t (" + ", ".join(f'"{name}" VARCHAR' for name in columns) + ")")
         made.executemany(f"INSERT INTO t VALUES ({', '.join('?' * len(columns))})", list(zip(*columns.values(), strict=True)))
@@ -494,13 +495,49 @@ def test_a_name_for_another_kind_of_file_is_no_folder(tmp_path: Path) -> None:
     assert "written as .csv, .parquet" in told
 
 
-def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["thesis.doc", "originals.csv"])
+def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path, name: str) -> None:
     treat(tmp_path, many(5), PEOPLE)
     (tmp_path / "o").mkdir()
-    (tmp_path / "o" / "thesis.doc").write_text("years of work")
-    assert "other things than tables" in reasons(
+    (tmp_path / "o" / name).write_text("years of work")
+    assert "other things than these tables" in reasons(
         lambda: table.pseudonymise(f"{tmp_path}/in.csv", rules=f"{tmp_path}/rules.toml", out=f"{tmp_path}/o"), Refused
     )
+
+
+def test_no_result_is_written_over_what_is_read_or_over_another(tmp_path: Path) -> None:
+    treat(tmp_path, many(5), PEOPLE, key="a.key", source="o/in.csv")
+    given = {one: (tmp_path / one).read_bytes() for one in ("o/in.csv", "rules.toml", "a.key")}
+    (tmp_path / "second.csv").hardlink_to(tmp_path / "o" / "in.csv")
+    (tmp_path / "link.toml").symlink_to(tmp_path / "rules.toml")
+    start = ["deid", "table", f"{tmp_path}/o/in.csv", "--rules", f"{tmp_path}/rules.toml", "--key", f"{tmp_path}/a.key"]
+    for told, out, *more in (
+        ("lies in this folder", "o"),
+        ("overwritten", "second.csv"),
+        ("overwritten", "x.csv", "--json", "o/in.csv"),
+        ("overwritten", "x.csv", "--json", "link.toml"),
+        ("overwritten", "x.csv", "--report", "a.key"),
+        ("two results", "x.csv", "--report", "x.csv"),
+        ("two results", "x.csv", "--report", "r.html", "--json", "r.html"),
+        ("replaced as a whole", "x", "--json", "x/done.json"),
+    ):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        places = [one if one.startswith("--") else f"{tmp_path}/{one}" for one in more]
+        done = CliRunner().invoke(app, [*start, "--out", f"{tmp_path}/{out}", *places])
+        assert isinstance(done.exception, Refused) and told in str(done.exception), (out, more, done.exception)
+    for command in (["suggest", "--out", "o/in.csv"], ["suggest", "--out", "s.toml", "--json", "o/in.csv"]):
+        places = [one if one.startswith("--") else f"{tmp_path}/{one}" for one in command[1:]]
+        assert isinstance(CliRunner().invoke(app, ["deid", command[0], f"{tmp_path}/o/in.csv", *places]).exception, Refused)
+    assert {one: (tmp_path / one).read_bytes() for one in given} == given
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_report_that_cannot_be_made_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    treat(tmp_path, many(5), PEOPLE)
+    start = ["deid", "table", f"{tmp_path}/in.csv", "--rules", f"{tmp_path}/rules.toml", "--out", f"{tmp_path}/x.csv"]
+    done = CliRunner().invoke(app, [*start, "--report", f"{tmp_path}/r.html", "--quasi", "nothing"])
+    assert isinstance(done.exception, Invalid) and "does not show" in str(done.exception)
+    assert not (tmp_path / "x.csv").exists()
 
 
 # --- databases --------------------------------------------------------------------------------------------------------

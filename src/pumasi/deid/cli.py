@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import functools
 import json
 import os
 from pathlib import Path
@@ -9,9 +11,14 @@ from typing import Annotated
 
 import typer
 
-from pumasi.kernel.errors import Invalid
+from pumasi.kernel.errors import Invalid, Refused
 
 app = typer.Typer(no_args_is_help=True, help="Pseudonymise and anonymise tables; measure the risk.")
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Names parted by commas; a name that holds a comma itself is put in double quotes."""
+    return tuple(one.strip() for one in next(csv.reader([text], skipinitialspace=True), []) if one.strip())
 
 
 @app.command()
@@ -43,16 +50,16 @@ def risk(
     command.run(
         source,
         command.Wish(
-            quasi=command.listed(quasi),
-            sensitive=command.listed(sensitive),
+            quasi=listed(quasi),
+            sensitive=listed(sensitive),
             population=population,
             population_table=population_table,
             after=after,
             distances=tuple(distance or ()),
             largest=largest,
             person=person,
-            events=command.listed(events),
-            links=command.listed(links),
+            events=listed(events),
+            links=listed(links),
             threshold=threshold,
         ),
         json_file=json_file,
@@ -84,20 +91,26 @@ def table(
     ] = 3072,
 ) -> None:
     """Pseudonymise a table: every column is treated as the rules say, or the command refuses."""
+    from pumasi.deid import places
     from pumasi.deid.progress import progress
     from pumasi.deid.table import pseudonymise
 
     for file in (report, json_file):
         if file is not None and not file.absolute().parent.is_dir():
             raise Invalid(f"{file}: there is no such folder; make it first")
+    if faults := places.overlaps([source, rules, key], [out, report, json_file]):
+        raise Refused(*faults)
     with progress() as tell:
-        done = pseudonymise(source, rules=rules, out=out, key=key, memory_mb=memory_mb, tell=tell)
-    record = done.plain()
-    if report is not None:
-        from pumasi.deid import beforeafter
-        from pumasi.deid.risk.command import listed
+        if report is None:
+            done = pseudonymise(source, rules=rules, out=out, key=key, memory_mb=memory_mb, tell=tell)
+            record = done.plain()
+        else:
+            from pumasi.deid import beforeafter
 
-        record["risk"] = beforeafter.report(source, done, quasi=listed(quasi), html=report)
+            known = listed(quasi)
+            check = functools.partial(beforeafter.check, quasi=known)
+            done = pseudonymise(source, rules=rules, out=out, key=key, memory_mb=memory_mb, before=check, tell=tell)
+            record = done.plain() | {"risk": beforeafter.report(source, done, quasi=known, html=report)}
     if json_file:
         json_file.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     for one in done.tables:
@@ -127,9 +140,12 @@ def suggest(
     ] = None,
 ) -> None:
     """Read every row of a table, find the identifiers in it, and propose a rule for each column, with the reason."""
+    from pumasi.deid import places
     from pumasi.deid import suggest as suggesting
     from pumasi.deid.progress import progress
 
+    if faults := places.overlaps([source], [out, json_file]):
+        raise Refused(*faults)
     with progress() as tell:
         found = suggesting.suggest(source, memory_mb=memory_mb, workers=os.cpu_count() or 1, tell=tell)
     suggesting.write(found, out)

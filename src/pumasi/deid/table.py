@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from pumasi.deid import dates, engine, keys, reading, rulefile, treatments, writing
+from pumasi.deid import dates, engine, keys, places, reading, rulefile, treatments, writing
 from pumasi.deid.keys import Key
 from pumasi.deid.looking import header
 from pumasi.deid.reading import Table
@@ -87,12 +87,20 @@ def pseudonymise(
     key: Path | None = None,
     today: date | None = None,
     memory_mb: int = MEMORY_MB,
+    before: Callable[[Sequence[Treated]], None] = lambda tables: None,
     tell: Tell = lambda name, share: None,
 ) -> Done:
-    """Treat every table that `source` names and write it to `out`. Nothing appears there unless all of it does."""
+    """Treat every table that `source` names and write it to `out`. Nothing appears there unless all of it does.
+
+    `before` is called with the tables that will be written, and may still refuse.
+    """
     began = time.monotonic()
     said = rulefile.load(rules)
-    _refuse_same_place(source, out, key)
+    faults = places.overlaps([source, rules, *said.hierarchies], [out])
+    if key is not None and Path(out).resolve() in key.resolve().parents:
+        faults.append(f"{key}: the key may not lie in the folder of the treated data; keep them apart")
+    if faults:
+        raise Refused(*faults)
     with ExitStack() as opened:
         connection = opened.enter_context(engine.connection(memory_mb=memory_mb, spill=_spill(out)))
         connection.execute(f"SET TimeZone = '{dates.ZONE}'")
@@ -107,7 +115,8 @@ def pseudonymise(
             raise Invalid(f"{source}: the rules '{said.name}' drop every column, so there is nothing to write")
         several = len(tables) > 1 or Path(source).is_dir()
         suffix = ".csv" if all(table.kind == "csv" for table in tables) else ".parquet"
-        with writing.place(out, connection, several=several, suffix=suffix) as to:
+        before(shown)
+        with writing.place(out, connection, several=several, names=[one.table.name for one in shown], suffix=suffix) as to:
             written = []
             for one in shown:
                 written.append(_write(one, to, tell))
@@ -157,17 +166,6 @@ def _without_person(one: Treated) -> int:
     columns = f"count(*) - count({one.without_person.sql})"
     row = one.table.connection.execute(one.layers.select(columns, one.without_person.level)).fetchone()
     return int(row[0]) if row else 0
-
-
-def _refuse_same_place(source: str, out: str, key: Path | None) -> None:
-    if source == out or (
-        not source.startswith(reading.POSTGRES) and Path(source).exists() and Path(source).resolve() == Path(out).resolve()
-    ):
-        raise Refused(f"{out}: the original would be overwritten; name another place")
-    if key is not None and Path(out).resolve() in key.resolve().parents:
-        raise Refused(f"{key}: the key may not lie in the folder of the treated data; keep them apart")
-    if Path(source).is_dir() and Path(source).resolve() in Path(out).resolve().parents:
-        raise Refused(f"{out}: this lies in the folder of the originals; name a place outside")
 
 
 def _spill(out: str) -> Path | None:

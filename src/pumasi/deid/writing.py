@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -48,9 +48,10 @@ class Out(Protocol):
 
 @contextmanager
 def place(
-    out: str, connection: duckdb.DuckDBPyConnection, *, several: bool, suffix: str = ".parquet", separator: str = ","
+    out: str, connection: duckdb.DuckDBPyConnection, *, several: bool, names: Sequence[str], suffix: str = ".parquet", separator: str = ","
 ) -> Iterator[Out]:
-    """The place that `out` names; what is written appears there when the block ends well, and never when it does not."""
+    """The place that `out` names; what is written appears there when the block ends well, and never when it does not. `names` are those of
+    the tables: a folder that holds others is not replaced."""
     if out.startswith(reading.POSTGRES) or "::" in out:
         with _database(out, connection, several=several) as tables:
             yield tables
@@ -64,7 +65,7 @@ def place(
     if not path.parent.is_dir():
         raise Invalid(f"{out}: there is no folder {path.parent}; make it first")
     if folder:
-        _refuse_foreign(path)
+        _refuse_foreign(path, {f"{name}{suffix}" for name in names})
     elif path.is_dir():
         raise Invalid(f"{out}: this is a folder; name a file, or a folder without the ending {path.suffix}")
     _sweep(path)
@@ -203,13 +204,16 @@ def _flush(path: Path) -> None:
         os.close(number)
 
 
-def _refuse_foreign(path: Path) -> None:
-    """A folder is replaced as a whole, so it may hold nothing but tables."""
+def _refuse_foreign(path: Path, ours: Collection[str]) -> None:
+    """A folder is replaced as a whole, so it may hold nothing but what an earlier run for the same tables wrote."""
     if path.is_file():
         raise Invalid(f"{path}: the file ends neither in .csv nor in .parquet; name one that does, or a folder")
-    foreign = [one.name for one in path.iterdir() if not one.name.endswith(SUFFIXES)] if path.is_dir() else []
+    foreign = sorted(one.name for one in path.iterdir() if one.name not in ours) if path.is_dir() else []
     if foreign:
-        raise Refused(f"{path}: the folder holds other things than tables; name a new one, or empty it")
+        raise Refused(
+            f"{path}: the folder would be replaced as a whole, but holds other things than these tables ({foreign[0]}); "
+            "name a new one, or empty it"
+        )
 
 
 def _swap(temporary: Path, path: Path) -> None:

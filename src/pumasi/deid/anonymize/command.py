@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from pumasi.deid import engine, reading, writing
+from pumasi.deid import engine, places, reading, writing
 from pumasi.deid.anonymize import anytime, build, mondrian, table
 from pumasi.deid.anonymize import config as configs
 from pumasi.deid.anonymize.config import Config
@@ -107,7 +107,7 @@ def run(source: str, config_file: Path, out: str, *, json_file: Path | None = No
         found = recode(loaded.combinations, model, metric, config, lambda share: tell("search", share))
         tell("search", 100.0)
         separator = config.separator or (read.files[0].separator if read.files else ",")
-        with writing.place(out, connection, several=False, separator=separator) as to:
+        with writing.place(out, connection, several=False, names=[read.name], separator=separator) as to:
             _write(loaded, found, to, tell)
     outcome = Outcome(
         transformation=found.transformation,
@@ -204,17 +204,9 @@ def _folder(out: str) -> Path | None:
 
 def _refuse_same_place(source: str, config_file: Path, config: Config, out: str, json_file: Path | None) -> None:
     """What is read must not be what is written, and two things are not written to one place."""
-    read = {Path(source).resolve(), config_file.resolve(), *(path.resolve() for path in build.populations(config))}
-    read |= {one.hierarchy.resolve() for one in config.quasi if one.hierarchy}
-    read |= {one.hierarchy.resolve() for one in config.sensitive if one.hierarchy}
-    written = [Path(out).resolve(), *([json_file.resolve()] if json_file else [])]
-    faults = [f"{path}: this file is read; name another place to write to" for path in written if path in read]
-    if len(set(written)) < len(written):
-        faults.append(f"{json_file}: the table goes there; name another file for the JSON")
-    places = [json_file] if json_file else []
-    places += [Path(out)] if "::" not in out else []
-    faults += [f"{path}: there is no folder {path.parent}; make it first" for path in places if not path.parent.is_dir()]
-    if Path(source).is_dir():
-        faults += [f"{path}: this is inside the folder that is read" for path in written if Path(source).resolve() in path.parents]
+    hierarchies = [*(one.hierarchy for one in config.quasi), *(one.hierarchy for one in config.sensitive)]
+    faults = places.overlaps([source, config_file, *build.populations(config), *hierarchies], [out, json_file])
+    written = ([json_file] if json_file else []) + ([Path(out)] if "::" not in out else [])
+    faults += [f"{path}: there is no folder {path.parent}; make it first" for path in written if not path.parent.is_dir()]
     if faults:
         raise Invalid(*faults)

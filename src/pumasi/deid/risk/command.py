@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -32,11 +31,6 @@ class Wish:
     events: tuple[str, ...]
     links: tuple[str, ...]
     threshold: float
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """Names parted by commas; a name that holds a comma itself is put in double quotes."""
-    return tuple(one.strip() for one in next(csv.reader([text], skipinitialspace=True), []) if one.strip())
 
 
 def run(source: str, wish: Wish, *, json_file: Path | None, report: Path | None) -> None:
