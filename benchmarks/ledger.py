@@ -244,7 +244,7 @@ def _growth(folder: Path, stream: Stream) -> list[Row]:
 def _costs(folder: Path, stream: Stream, size: int) -> dict[str, float]:
     log, home = stream.log[:size], folder / f"grown-{size}"
     home.mkdir()
-    open_site(home, stream, COORDINATOR).engine.dispose()
+    open_site(home, stream, COORDINATOR).database.dispose()
     with closing(sqlite3.connect(database(home))) as db, db:
         rows_ = ((index, sha256(data), data) for index, data in enumerate(log))
         db.executemany('INSERT INTO entries ("index", digest, data) VALUES (?, ?, ?)', rows_)
@@ -264,7 +264,7 @@ def _costs(folder: Path, stream: Stream, size: int) -> dict[str, float]:
     tree = site.tree
     assert tree.size == size + len(following) and [stream.log[i] for i in (0, size)] == [site.entries(i, i + 1)[0] for i in (0, size)]
     for other in opened:
-        other.engine.dispose()
+        other.database.dispose()
     places = [size * k // 97 for k in range(1, 97)]
     return {
         "append one entry, durable": append * 1e3,

@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import insert
 
 from pumasi.channel import Channel
 from pumasi.client.home import Home
@@ -39,7 +38,7 @@ from pumasi.kernel.study import Dataset
 from pumasi.node import settings as node_settings
 from pumasi.node.app import Node, table_sources
 from pumasi.node.courier import Courier
-from pumasi.store.db import open_db, outbox
+from pumasi.store.db import open_db, put_out
 from pumasi.store.document import Document, keep_document
 from pumasi.store.keyring import FileKeyring
 from pumasi.store.site import Site
@@ -123,14 +122,13 @@ class Server:
 
 def party(folder: Path, book: Casebook, who: str, *, clock: Clock, file: str) -> Site:
     """The record of one party that has copied the casebook's log and sent every event of its own in it."""
-    engine = open_db(folder / file, synchronous="OFF")  # no test here pulls the plug
-    site = Site(engine, id=who, keys=book.keys_of(who), now=clock)
+    database = open_db(folder / file, synchronous="OFF")  # no test here pulls the plug
+    site = Site(database, id=who, keys=book.keys_of(who), now=clock)
     assert not any(site.extend(book.log))
     own = [entry for entry in map(Entry, book.log) if entry.event.author == who]
-    with engine.begin() as db:
+    with database.begin() as db:
         for entry in own:
-            row = {"case": entry.event.case, "author": who, "seq": entry.event.seq, "digest": entry.digest, "data": entry.data}
-            db.execute(insert(outbox).values(**row, state="logged"))
+            put_out(db, entry, state="logged")
         for document in book.documents.values():
             keep_document(db, Document(document["salt"], document["body"]))
     return site

@@ -21,7 +21,6 @@ from pumasi.witness import cli as witness_cli
 
 EXTRAS = {
     "duckdb": "node or deid",
-    "sqlalchemy": "node or hub",
     "fastapi": "hub",
     "uvicorn": "hub",
     "scipy": "node or deid",

@@ -21,8 +21,6 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
-
 from pumasi.hub.log import Sequencer
 from pumasi.kernel import event as ev
 from pumasi.kernel.errors import NotFound, PumasiError, Refused, Tampered, Unreachable
@@ -32,7 +30,7 @@ from pumasi.node.agent import Agent
 from pumasi.node.app import Node
 from pumasi.node.courier import Courier, News
 from pumasi.node.outgoing import SignedEvent
-from pumasi.store.db import open_db, outbox
+from pumasi.store.db import open_db, put_out
 from pumasi.store.document import Document
 from pumasi.store.keyring import FileKeyring
 from pumasi.store.site import Site
@@ -70,11 +68,10 @@ def prepare(home: Path, book: Stream, who: str) -> None:
     site = open_site(home, book, who, synchronous="OFF")
     assert not any(site.extend(book.log))
     own = [entry for entry in map(Entry, book.log) if entry.event.author == who]
-    with site.engine.begin() as db:
+    with site.database.begin() as db:
         for entry in own:
-            row = {"case": entry.event.case, "author": who, "seq": entry.event.seq, "digest": entry.digest, "data": entry.data}
-            db.execute(insert(outbox).values(**row, state="logged"))
-    site.engine.dispose()
+            put_out(db, entry, state="logged")
+    site.database.dispose()
 
 
 def open_sequencer(home: Path, book: Stream) -> Sequencer:

@@ -14,7 +14,6 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-from sqlalchemy import delete
 
 from pumasi.channel import Channel
 from pumasi.client import ledger as audit
@@ -26,7 +25,6 @@ from pumasi.ledger import evidence, note, proof, verify
 from pumasi.ledger.tree import Tree, leaf_hash
 from pumasi.node.agent import Agent
 from pumasi.node.courier import Courier, News
-from pumasi.store.db import checkpoints, entries, notes
 from pumasi.store.site import Site
 from tests.casebook import ORIGIN
 from tests.torture.histories import COSIGNERS, Stream
@@ -102,10 +100,10 @@ class Listener:
         self.agent = open_agent(self._folder, self._book, self._who, self._courier, synchronous="OFF")
 
     def _cut(self, size: int) -> None:
-        with self._site.engine.begin() as db:
-            db.execute(delete(entries).where(entries.c.index >= size))
-            db.execute(delete(checkpoints))
-            db.execute(delete(notes))
+        with self._site.database.begin() as db:
+            db.execute('DELETE FROM entries WHERE "index" >= ?', (size,))
+            db.execute("DELETE FROM checkpoints")
+            db.execute("DELETE FROM notes")
         self._site.save_checkpoint(size, head_over(self._book, self._book.log[:size]))
 
     def forget(self) -> None:

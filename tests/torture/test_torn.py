@@ -56,7 +56,7 @@ def test_a_torn_tail_is_cut_off(running: tuple[Site, Path], book: Stream, tmp_pa
         assert again.entries(0) == book.log[: again.tree.size]
         again.extend(book.log)  # whoever was not answered sends it again
         assert again.tree.root() == site.tree.root() == book.tree.root()
-        again.engine.dispose()
+        again.database.dispose()
     assert len(sizes) > 5
 
 
@@ -81,9 +81,9 @@ def test_a_changed_entry_on_the_disk_stops_the_start(running: tuple[Site, Path],
     home = tmp_path / "hub"
     prepare(home, book, COORDINATOR)
     site = open_site(home, book, COORDINATOR, synchronous="OFF")
-    with site.engine.begin() as db:
+    with site.database.begin() as db:
         data = book.log[20].replace(b'"seq":', b'"seq":1', 1)
-        db.exec_driver_sql('UPDATE entries SET data = ? WHERE "index" = 20', (data,))
+        db.execute('UPDATE entries SET data = ? WHERE "index" = 20', (data,))
     with pytest.raises(Tampered):
         open_site(home, book, COORDINATOR)
     assert head_over(book, book.log)

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
 
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import Keys, b64, sha256
@@ -21,7 +20,6 @@ from pumasi.node.airlock import release
 from pumasi.node.airlock.held import HeldOutput, held, hold
 from pumasi.node.app import Node
 from pumasi.node.courier import Courier
-from pumasi.store.db import notes
 from pumasi.store.site import Site
 from tests.casebook import COORDINATOR, RESEARCHER, Casebook
 from tests.live_hub import Clock, LiveHub, Server, party
@@ -97,7 +95,7 @@ def test_an_output_is_kept_as_it_was_sealed(tmp_path: Path) -> None:
     site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="a.db")
     kept = output(book, "바다대학교병원")
     hold(site, kept)
-    found = held(site.engine, book.case, book.job)
+    found = held(site.database, book.case, book.job)
     assert found == kept
     assert found.digest == sha256(DATA)
 
@@ -106,11 +104,11 @@ def test_an_output_that_was_never_sealed_or_is_destroyed_is_not_found(tmp_path: 
     book = book_until("founded")
     site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="a.db")
     with pytest.raises(NotFound, match="never sealed here, or is destroyed"):
-        held(site.engine, book.case, book.job)
+        held(site.database, book.case, book.job)
     hold(site, output(book, COORDINATOR))
     site.forget(f"output|{book.case}|")
     with pytest.raises(NotFound):
-        held(site.engine, book.case, book.job)
+        held(site.database, book.case, book.job)
 
 
 @pytest.mark.parametrize("changed", ["data", "digest"])
@@ -121,10 +119,10 @@ def test_a_held_output_that_was_changed_is_noticed(tmp_path: Path, changed: str)
     key = f"output|{book.case}|{book.job}"
     value = json.loads(site.noted(key) or b"")
     value[changed] = b64(DATA.replace(b"v1", b"v2")) if changed == "data" else sha256(b"another")
-    with site.engine.begin() as db:
-        db.execute(update(notes).where(notes.c.key == key).values(value=json.dumps(value).encode()))
+    with site.database.begin() as db:
+        db.execute("UPDATE notes SET value = ? WHERE key = ?", (json.dumps(value).encode(), key))
     with pytest.raises(Tampered, match="changed after it was sealed"):
-        held(site.engine, book.case, book.job)
+        held(site.database, book.case, book.job)
 
 
 # --- why an output may not leave

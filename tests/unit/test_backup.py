@@ -136,7 +136,7 @@ def test_a_party_that_writes_meanwhile_is_backed_up_at_one_moment(tmp_path: Path
     site = party(folder, book, NAME, clock=Clock(), file="node.db")
     size = len(book.log)
     book.play(after="datasets")
-    with site.engine.begin() as db:
+    with site.database.begin() as db:
         later = {sha256(data): Entry(data) for data in book.log[size:]}
         site._add(db, list(later), later, in_order=True)  # a transaction that is still open
         source = made(folder, tmp_path / "node.tar")

@@ -126,7 +126,7 @@ def test_an_application_is_read_only_as_it_was_committed_to(at: Callable[[str], 
     hub = at("submitted")
     reader = hub.person(f"drb-0@{FIRST}")
     assert board.application(reader, hub.book.applied).case == hub.book.case
-    with hub.hub.site.engine.begin() as db:
-        db.exec_driver_sql("UPDATE documents SET data = ? WHERE commitment = ?", (Document.new({}).data, hub.book.applied))
+    with hub.hub.site.database.begin() as db:
+        db.execute("UPDATE documents SET data = ? WHERE commitment = ?", (Document.new({}).data, hub.book.applied))
     with pytest.raises(Tampered):
         board.application(reader, hub.book.applied)

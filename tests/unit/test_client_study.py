@@ -109,8 +109,8 @@ def test_a_catalogue_that_the_hub_changed_is_noticed(hub: LiveHub, tmp_path: Pat
     hub.hub.site.world.datasets["river-hospital"] = hub.hub.site.world.datasets["들꽃병원"]
     with pytest.raises(Tampered, match="describes the data of another hospital"):
         study.described(researcher)
-    with hub.hub.site.engine.begin() as db:
-        db.exec_driver_sql("UPDATE documents SET data = ? WHERE commitment = ?", (b"{}", hub.hub.site.world.datasets["들꽃병원"]))
+    with hub.hub.site.database.begin() as db:
+        db.execute("UPDATE documents SET data = ? WHERE commitment = ?", (b"{}", hub.hub.site.world.datasets["들꽃병원"]))
     with pytest.raises((Tampered, PumasiError)):
         study.described(researcher)
 

@@ -163,8 +163,8 @@ def test_a_copy_from_before_an_upgrade_is_named_while_it_holds_the_document(tmp_
 def test_it_is_said_when_somebody_still_reads_the_write_ahead_log(tmp_path: Path) -> None:
     book = play()
     site = hub_of(tmp_path, book)
-    with site._reader.connect() as db:
-        rows = db.exec_driver_sql("SELECT * FROM entries")
+    with site.database.reading() as db:
+        rows = db.execute("SELECT * FROM entries")
         assert rows.fetchone() is not None  # and the rest is still to be read
         assert "hub.db-wal may hold it" in erased(site, book.applied, tmp_path)
         rows.close()

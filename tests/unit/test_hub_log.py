@@ -28,7 +28,7 @@ def hub(tmp_path: Path) -> Iterator[Callable[[Casebook], Sequencer]]:
 
     def open_one(book: Casebook) -> Sequencer:
         if not (tmp_path / "hub.db").exists():
-            party(tmp_path, book, COORDINATOR, clock=Clock(), file="hub.db").engine.dispose()
+            party(tmp_path, book, COORDINATOR, clock=Clock(), file="hub.db").database.dispose()
         site = Site(open_db(tmp_path / "hub.db", synchronous="OFF"), id=COORDINATOR, keys=book.keys_of(COORDINATOR), now=Clock())
         return Sequencer(site, book.log_key, origin=ORIGIN, batch_seconds=0)
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
 
 from pumasi.kernel.errors import Invalid, PumasiError
-from pumasi.store.db import MIGRATIONS, entries, metadata, open_db
+from pumasi.store.db import MIGRATIONS, open_db
 from pumasi.store.migrate import Migration
 from pumasi.store.site import Site
 from tests.casebook import COORDINATOR, play
@@ -64,13 +63,13 @@ def old(tmp_path: Path) -> Path:
     path, book = tmp_path / "hub.db", play()
     with closing(sqlite3.connect(path)) as db, db:
         db.executescript(VERSION_0)
-    engine = open_db(tmp_path / "scratch.db")
-    site = Site(engine, id=COORDINATOR, keys=book.keys_of(COORDINATOR))
+    database = open_db(tmp_path / "scratch.db")
+    site = Site(database, id=COORDINATOR, keys=book.keys_of(COORDINATOR))
     assert not any(site.extend(book.log))
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("ATTACH ? AS scratch", (str(tmp_path / "scratch.db"),))
         db.execute("INSERT INTO main.entries SELECT * FROM scratch.entries")
-    engine.dispose()
+    database.dispose()
     return path
 
 
@@ -89,7 +88,7 @@ def test_an_old_database_gets_the_shape_of_a_new_one(old: Path, tmp_path: Path) 
     open_db(tmp_path / "new.db").dispose()
     assert version(old) == NEWEST
     assert indexes(old) == indexes(tmp_path / "new.db") >= {"entries_case"}
-    assert shape(old) == shape(tmp_path / "new.db") and len(shape(old)) == len(metadata.tables)
+    assert shape(old) == shape(tmp_path / "new.db")
 
 
 def test_a_party_with_an_old_database_knows_its_closed_cases(old: Path) -> None:
@@ -109,12 +108,12 @@ def test_a_copy_is_made_first_and_holds_everything(old: Path) -> None:
 
 def test_what_is_not_checkpointed_into_the_file_is_in_the_copy(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
-    engine = open_db(path)
-    with engine.begin() as db:
-        db.execute(insert(entries).values(index=0, digest="0" * 64, data=b"only in the write-ahead log yet"))
+    database = open_db(path)
+    with database.begin() as db:
+        db.execute("INSERT INTO entries VALUES (0, ?, ?)", ("0" * 64, b"only in the write-ahead log yet"))
     open_db(path, migrations=(*MIGRATIONS, NEXT)).dispose()
     assert ask(path.with_name(f"hub.db.before-{NEXT.number}"), "SELECT data FROM entries") == [(b"only in the write-ahead log yet",)]
-    engine.dispose()
+    database.dispose()
 
 
 def test_a_later_version_is_reached_by_the_missing_step_alone(old: Path) -> None:
@@ -146,8 +145,8 @@ def test_the_copy_is_of_now_and_not_of_an_attempt_long_ago(old: Path) -> None:
 def test_whoever_waited_for_the_migration_finds_it_done(old: Path) -> None:
     """Two processes start at once: one migrates, and the copy stays that of the old version."""
     with ThreadPoolExecutor(max_workers=4) as pool:
-        for engine in pool.map(lambda _: open_db(old), range(4)):
-            engine.dispose()
+        for database in pool.map(lambda _: open_db(old), range(4)):
+            database.dispose()
     assert version(old) == NEWEST
     assert version(old.with_name(f"hub.db.before-{NEWEST}")) == 0
 
@@ -173,7 +172,7 @@ def test_a_database_of_a_newer_version_is_left_alone(old: Path) -> None:
 def test_a_database_at_its_version_is_only_read(tmp_path: Path) -> None:
     """Reviewers' commands open the database beside the serving node: they must not wait for its writer."""
     path = tmp_path / "node.db"
-    engine = open_db(path)
-    with engine.begin():  # holds the writer's lock
+    database = open_db(path)
+    with database.begin():  # holds the writer's lock
         open_db(path).dispose()
-    engine.dispose()
+    database.dispose()

@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
 
 from pumasi.kernel import event as ev
 from pumasi.kernel.certificate import CertificateV2
@@ -27,7 +26,6 @@ from pumasi.node.airlock.held import HeldOutput, hold
 from pumasi.node.app import Node
 from pumasi.node.courier import Courier, News
 from pumasi.node.workspace import cipher
-from pumasi.store.db import entries
 from pumasi.store.site import Site
 from tests.casebook import ORIGIN, RESEARCHER, Casebook
 from tests.live_hub import CSV, DescribedBook, LiveHub
@@ -108,8 +106,8 @@ class Hospital:
 
     def refused(self) -> int:
         """How many of its own events the log has refused."""
-        with self.node.site.engine.connect() as db:
-            return int(db.exec_driver_sql("SELECT count(*) FROM outbox WHERE state = 'refused'").scalar_one())
+        with self.node.site.database.reading() as db:
+            return int(db.execute("SELECT count(*) FROM outbox WHERE state = 'refused'").fetchone()[0])
 
 
 def book_until(step: str, *, hospitals: int = 1, release: str = "two-people") -> DescribedBook:
@@ -549,8 +547,8 @@ def test_a_node_says_when_the_hub_holds_back_what_its_head_covers(live: Live, ca
 
 def force_into_the_log(site: Site, entry: Entry) -> None:
     """What a hub does that does not keep the rules."""
-    with site.engine.begin() as db:
-        db.execute(insert(entries).values(index=site.tree.size, digest=entry.digest, data=entry.data))
+    with site.database.begin() as db:
+        db.execute("INSERT INTO entries VALUES (?, ?, ?)", (site.tree.size, entry.digest, entry.data))
     site.tree.append(leaf_hash(entry.data))
 
 

@@ -101,8 +101,8 @@ def test_a_document_that_the_hub_changed_is_noticed(live: Live) -> None:
     hub = live(book)
     node = hub.node(book.hospitals[0])
     other = Document.new({"title": "another"})
-    with hub.hub.site.engine.begin() as db:
-        db.exec_driver_sql("UPDATE documents SET data = ? WHERE commitment = ?", (other.data, book.applied))
+    with hub.hub.site.database.begin() as db:
+        db.execute("UPDATE documents SET data = ? WHERE commitment = ?", (other.data, book.applied))
     with pytest.raises(Tampered):
         node.courier.document(book.applied)
 

@@ -10,7 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
 
 from pumasi.kernel import event as ev
 from pumasi.kernel import rules
@@ -20,7 +19,7 @@ from pumasi.kernel.world import World
 from pumasi.ledger.tree import HASH, Tree, leaf_hash
 from pumasi.store import snapshot as store
 from pumasi.store.check import check
-from pumasi.store.db import closed, entries, open_db
+from pumasi.store.db import open_db
 from pumasi.store.site import Site
 from pumasi.store.snapshot import Snapshots, read_world, write_world
 from tests.casebook import COORDINATOR, HOSPITALS, STEPS, Casebook, play
@@ -46,8 +45,8 @@ def snapshots(folder: Path) -> Snapshots:
 
 def opened(folder: Path) -> Site:
     folder.mkdir(exist_ok=True)
-    engine = open_db(folder / "hub.db", synchronous="OFF")
-    return Site(engine, id=COORDINATOR, keys=KEYS, now=Clock(), snapshots=snapshots(folder / "snapshot"))
+    database = open_db(folder / "hub.db", synchronous="OFF")
+    return Site(database, id=COORDINATOR, keys=KEYS, now=Clock(), snapshots=snapshots(folder / "snapshot"))
 
 
 def written(folder: Path, book: Casebook) -> Site:
@@ -61,7 +60,7 @@ def written(folder: Path, book: Casebook) -> Site:
 
 def same(site: Site, book: Casebook) -> None:
     """The party knows what a replay from zero comes to."""
-    replayed = Site(site.engine, id=COORDINATOR, keys=KEYS)
+    replayed = Site(site.database, id=COORDINATOR, keys=KEYS)
     assert site.world == replayed.world
     assert site.tree.size == len(book.log) and site.tree.root() == book.tree.root()
 
@@ -135,7 +134,7 @@ def test_only_what_came_later_is_replayed(tmp_path: Path) -> None:
             replayed.append(entry.data)
             return super()._fold(entry)
 
-    again = Counting(site.engine, id=COORDINATOR, keys=KEYS, snapshots=snapshots(tmp_path / "snapshot"))
+    again = Counting(site.database, id=COORDINATOR, keys=KEYS, snapshots=snapshots(tmp_path / "snapshot"))
     assert replayed == book.log[size:]
     same(again, book)
 
@@ -243,8 +242,8 @@ def test_a_snapshot_that_does_not_fit_the_entries_is_not_believed(tmp_path: Path
 def test_a_snapshot_of_more_than_is_on_the_disk_is_not_believed(tmp_path: Path) -> None:
     book = play(until="people")
     site = written(tmp_path, book)
-    with site.engine.begin() as db:
-        db.execute(delete(entries).where(entries.c.index == len(book.log) - 1))
+    with site.database.begin() as db:
+        db.execute('DELETE FROM entries WHERE "index" = ?', (len(book.log) - 1,))
     again = opened(tmp_path)
     assert again.tree.size == len(book.log) - 1
 
@@ -331,8 +330,8 @@ def test_only_a_closed_case_is_forgotten() -> None:
 def test_a_replay_from_zero_writes_closed_cases_anew(tmp_path: Path) -> None:
     book = play()
     site = written(tmp_path, book)
-    with site.engine.begin() as db:
-        db.execute(delete(closed))
+    with site.database.begin() as db:
+        db.execute("DELETE FROM closed")
     (tmp_path / "snapshot" / "head").unlink()
     assert opened(tmp_path).case(book.case).state == "closed"
 
@@ -355,12 +354,12 @@ def test_a_check_asks_every_entry_and_the_snapshot(tmp_path: Path) -> None:
 def test_a_check_finds_what_a_sample_may_miss(tmp_path: Path) -> None:
     book = play()
     site = written(tmp_path, book)
-    with site.engine.begin() as db:
-        db.execute(update(entries).where(entries.c.index == 5).values(digest="0" * 64))
+    with site.database.begin() as db:
+        db.execute('UPDATE entries SET digest = ? WHERE "index" = 5', ("0" * 64,))
     with pytest.raises(Tampered, match="entry 5"):
         asked(tmp_path)
-    with site.engine.begin() as db:
-        db.execute(update(entries).where(entries.c.index == 5).values(data=book.log[7]))
+    with site.database.begin() as db:
+        db.execute('UPDATE entries SET data = ? WHERE "index" = 5', (book.log[7],))
     with pytest.raises(Tampered, match="the rules refuse"):
         asked(tmp_path)
 

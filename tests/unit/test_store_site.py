@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -12,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import Keys, commit
 from pumasi.kernel.errors import Invalid, NotFound, Tampered
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.ledger import bundle
-from pumasi.store.db import CASE_OF, documents, entries, open_db, outbox, reader
+from pumasi.store.db import CASE_OF, open_db
 from pumasi.store.document import Document
 from pumasi.store.site import Site
 from pumasi.store.watch import Watch
@@ -46,10 +45,10 @@ def test_a_record_that_lost_entries_which_its_checkpoint_covers_does_not_start(t
     book = play(until="datasets")
     site = party(tmp_path, book, HOSPITAL, clock=Clock(), file="node.db")
     site.save_checkpoint(len(book.log), book.checkpoint())
-    with site.engine.begin() as db:
-        db.execute(delete(entries).where(entries.c.index >= len(book.log) - 2))
+    with site.database.begin() as db:
+        db.execute('DELETE FROM entries WHERE "index" >= ?', (len(book.log) - 2,))
     with pytest.raises(Tampered, match=f"over {len(book.log)} entries and only {len(book.log) - 2} of them: entries were lost"):
-        Site(site.engine, id=HOSPITAL, keys=site.keys)
+        Site(site.database, id=HOSPITAL, keys=site.keys)
 
 
 # --- recording
@@ -89,13 +88,13 @@ def test_the_next_act_is_chained_to_the_last_that_was_not_refused(tmp_path: Path
 def test_an_act_and_its_documents_are_recorded_together_or_not_at_all(tmp_path: Path) -> None:
     site = site_at(tmp_path / "a.db")
     document = Document.new({"a": 1})
-    with site.engine.begin() as db:
-        db.exec_driver_sql("CREATE TRIGGER full BEFORE INSERT ON documents BEGIN SELECT RAISE(ABORT, 'no space'); END")
-    with pytest.raises(SQLAlchemyError, match="no space"):
+    with site.database.begin() as db:
+        db.execute("CREATE TRIGGER full BEFORE INSERT ON documents BEGIN SELECT RAISE(ABORT, 'no space'); END")
+    with pytest.raises(sqlite3.DatabaseError, match="no space"):
         described(site, 1, opened=(document,))
     assert site.unsent() == []
-    with site.engine.begin() as db:
-        db.exec_driver_sql("DROP TRIGGER full")
+    with site.database.begin() as db:
+        db.execute("DROP TRIGGER full")
     described(site, 1, opened=(document,))
     assert len(site.unsent()) == 1 and site.document(document.commitment) == document
 
@@ -196,31 +195,31 @@ def test_a_batch_that_cannot_be_written_leaves_memory_and_disk_as_they_were(tmp_
     book.committed()
     new = book.log[site.tree.size :]
     before = (site.tree.size, site.tree.root(), len(site.world.cases))
-    with site.engine.begin() as db:
+    with site.database.begin() as db:
         full = f'CREATE TRIGGER full BEFORE INSERT ON entries WHEN new."index" >= {site.tree.size + at} '
-        db.exec_driver_sql(full + "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END")
-    with pytest.raises(SQLAlchemyError, match="disk is full"):
+        db.execute(full + "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END")
+    with pytest.raises(sqlite3.DatabaseError, match="disk is full"):
         site.extend(new)
     assert (site.tree.size, site.tree.root(), len(site.world.cases)) == before
     assert site_at(tmp_path / "a.db").tree.size == before[0]
-    with site.engine.begin() as db:
-        db.exec_driver_sql("DROP TRIGGER full")
+    with site.database.begin() as db:
+        db.execute("DROP TRIGGER full")
     assert not any(site.extend(new)) and site.tree.root() == book.tree.root() and site.world == book.world
 
 
 def test_a_disk_that_is_really_full_leaves_memory_and_disk_as_they_were(tmp_path: Path) -> None:
     book, site = play(until="closed"), site_at(tmp_path / "a.db")
     site.extend(book.log[:10])
-    with site.engine.connect() as db:
-        pages = db.exec_driver_sql("PRAGMA page_count").scalar_one()
-    site.engine.dispose()
+    with site.database.reading() as db:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+    site.database.dispose()
     small = Site(open_db(tmp_path / "a.db", synchronous="OFF"), id=HOSPITAL, keys=site.keys)
-    with small.engine.connect() as db:  # a connection that stays in the pool, with no room beyond two more pages
-        db.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(OperationalError, match="full"):
+    with small.database.reading() as db:  # a connection that stays in the pool, with no room beyond two more pages
+        db.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
         small.extend(book.log[10:])
     assert (small.tree.size, small.tree.root()) == (10, book.tree.root(10))
-    small.engine.dispose()
+    small.database.dispose()
     assert site_at(tmp_path / "a.db").entries(0) == book.log[:10]
 
 
@@ -291,8 +290,8 @@ def test_the_entries_of_a_case_are_found_without_reading_the_others(tmp_path: Pa
         expected = [(index, book.log[index]) for index, case in bodies if case in cases]
         assert site.entries_of(*cases) == expected
         assert site.entries_of(*cases, before=40) == [(index, data) for index, data in expected if index < 40]
-    with reader(site.engine).connect() as db:
-        plan = db.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT data FROM entries WHERE {CASE_OF} = 'x'").all()
+    with site.database.reading() as db:
+        plan = db.execute(f"EXPLAIN QUERY PLAN SELECT data FROM entries WHERE {CASE_OF} = 'x'").fetchall()
     assert "entries_case" in str(plan)
 
 
@@ -301,8 +300,8 @@ def test_a_kept_document_is_given_back_only_whole(tmp_path: Path) -> None:
     site.keep(document)
     site.keep(document)
     assert site.document(document.commitment) == document
-    with site.engine.begin() as db:
-        db.execute(documents.update().values(data=Document(document.salt, {"제목": []}).data))
+    with site.database.begin() as db:
+        db.execute("UPDATE documents SET data = ?", (Document(document.salt, {"제목": []}).data,))
     with pytest.raises(Tampered):
         site.document(document.commitment)
 
@@ -311,8 +310,8 @@ def test_an_erased_document_is_gone_and_the_log_still_verifies(tmp_path: Path) -
     book = play(until="destroyed")
     site = party(tmp_path, book, COORDINATOR, clock=Clock(), file="a.db")
     assert site.document(book.applied)
-    with site.engine.begin() as db:
-        db.execute(delete(documents).where(documents.c.commitment == book.applied))
+    with site.database.begin() as db:
+        db.execute("DELETE FROM documents WHERE commitment = ?", (book.applied,))
     with pytest.raises(NotFound, match="never sent here"):
         site.document(book.applied)
     again = site_at(tmp_path / "a.db", who=COORDINATOR, keys=book.keys_of(COORDINATOR))
@@ -372,17 +371,16 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_a_power_cut_is_reckoned_with(tmp_path: Path) -> None:
-    with open_db(tmp_path / "a.db").connect() as db:
-        assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert db.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
-    assert outbox.c.state.type.python_type is str
+    with open_db(tmp_path / "a.db").reading() as db:
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
 
 
 def test_a_reader_does_not_wait_for_the_writer(tmp_path: Path) -> None:
     book: Casebook = play(until="founded")
     site = site_at(tmp_path / "a.db")
     site.extend(book.log)
-    with site.engine.begin() as writing:
-        writing.exec_driver_sql("INSERT INTO notes VALUES ('a', 'b')")
+    with site.database.begin() as writing:
+        writing.execute("INSERT INTO notes VALUES ('a', 'b')")
         assert site.entries(0) == book.log and site.noted("a") is None
     assert site.noted("a") == "b"

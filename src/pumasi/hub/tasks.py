@@ -6,32 +6,27 @@ finished job are deleted. They need not survive power loss (the job is rerun), s
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
-from sqlalchemy import Column, Engine, LargeBinary, MetaData, String, Table, delete, select
-from sqlalchemy.dialects.sqlite import insert
+from pumasi.store.db import open_db
 
-from pumasi.store.db import open_db, reader
-
-_schema = MetaData()
-_messages = Table(
-    "messages", _schema,
-    Column("job", String(32), primary_key=True), Column("label", String(40), primary_key=True),
-    Column("sender", String(64), primary_key=True), Column("data", LargeBinary),
-)  # fmt: skip
+SCHEMA = """CREATE TABLE messages (
+    job VARCHAR(32) NOT NULL, label VARCHAR(40) NOT NULL, sender VARCHAR(64) NOT NULL, data BLOB, PRIMARY KEY (job, label, sender)
+)"""
 
 
 class Mailbox:
     def __init__(self, path: Path) -> None:
-        self._engine: Engine = open_db(path, schema=_schema, migrations=(), synchronous="NORMAL")
+        self._database = open_db(path, schema=(SCHEMA,), migrations=(), synchronous="NORMAL")
         self._arrived = threading.Condition()
         self._left: dict[str, set[str]] = {}  # of jobs that were cleared: the labels that may have messages
         self._senders: dict[tuple[str, str], set[str]] = {}  # who has sent: waiting asks here, not the database
 
     def put(self, job: str, label: str, sender: str, data: bytes) -> None:
-        with self._engine.begin() as db:
-            db.execute(insert(_messages).values(job=job, label=label, sender=sender, data=data).on_conflict_do_nothing())
+        with self._database.begin() as db:
+            db.execute("INSERT INTO messages VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (job, label, sender, data))
         with self._arrived:
             self._left.pop(job, None)
             self._who(job, label).add(sender)
@@ -49,9 +44,8 @@ class Mailbox:
         return self._senders[(job, label)]
 
     def _read(self, job: str, label: str) -> dict[str, bytes]:
-        with reader(self._engine).connect() as db:
-            rows = db.execute(select(_messages.c.sender, _messages.c.data).where(_messages.c.job == job, _messages.c.label == label))
-            return {row.sender: row.data for row in rows}
+        with self._database.reading() as db:
+            return dict(db.execute("SELECT sender, data FROM messages WHERE job = ? AND label = ?", (job, label)))
 
     def clear(self, job: str, *, keep: tuple[str, ...] = ()) -> None:
         """Delete what the hospitals of a job exchanged, except these labels. Asked again, it costs nothing."""
@@ -59,8 +53,8 @@ class Mailbox:
             left = self._left.get(job)
             if left is not None and left <= set(keep):
                 return
-        with self._engine.begin() as db:
-            db.execute(delete(_messages).where(_messages.c.job == job, _messages.c.label.not_in(keep)))
+        with self._database.begin() as db:
+            db.execute("DELETE FROM messages WHERE job = ? AND label NOT IN (SELECT value FROM json_each(?))", (job, json.dumps(keep)))
         with self._arrived:
             self._left[job] = set(keep)
             for known in [known for known in self._senders if known[0] == job and known[1] not in keep]:

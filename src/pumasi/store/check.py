@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import select
-
 from pumasi.kernel.envelope import Keys, sha256
 from pumasi.kernel.errors import Refused, Tampered
 from pumasi.ledger import note
-from pumasi.store.db import entries, open_db, reader
+from pumasi.store.db import open_db
 from pumasi.store.site import Site
 from pumasi.store.snapshot import Snapshots
 
@@ -22,8 +20,8 @@ def check(database: Path, *, id: str, keys: Keys, snapshot: Path) -> Iterator[st
     except Refused as refused:
         raise Tampered("the log on this disk holds an event that the rules refuse", *refused.reasons) from refused
     yield f"{site.tree.size} entries: every signature holds and every event was allowed by the rules"
-    with reader(site.engine).connect() as db:
-        for index, digest, data in db.execute(select(entries.c.index, entries.c.digest, entries.c.data).order_by(entries.c.index)):
+    with site.database.reading() as db:
+        for index, digest, data in db.execute('SELECT "index", digest, data FROM entries ORDER BY "index"'):
             if sha256(data) != digest:
                 raise Tampered(f"entry {index} on this disk does not have the digest that it is found by")
     text = site.checkpoint()

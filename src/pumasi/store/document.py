@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from sqlite3 import Connection
 from typing import Any, Literal
-
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from pumasi.kernel.envelope import canonical, commit, new_salt, parse_canonical
 from pumasi.kernel.errors import Tampered, refuse_if
-from pumasi.store.db import documents
 
 DocumentState = Literal["here", "erased", "unknown"]
 _SALT = re.compile("[0-9a-f]{64}")
@@ -50,9 +47,9 @@ class Document:
 def keep_document(db: Connection, document: Document) -> None:
     """Keep it; `Refused` when it was erased here, for it must not come back by being sent again."""
     refuse_if("this document was erased here and is not taken in again" if document_state(db, document.commitment) == "erased" else None)
-    db.execute(upsert(documents).values(commitment=document.commitment, data=document.data).on_conflict_do_nothing())
+    db.execute("INSERT INTO documents VALUES (?, ?) ON CONFLICT DO NOTHING", (document.commitment, document.data))
 
 
 def document_state(db: Connection, commitment: str) -> DocumentState:
-    found = db.execute(select(documents.c.data.is_not(None)).where(documents.c.commitment == commitment)).scalar()
-    return "unknown" if found is None else "here" if found else "erased"
+    found = db.execute("SELECT data IS NOT NULL FROM documents WHERE commitment = ?", (commitment,)).fetchone()
+    return "unknown" if found is None else "here" if found[0] else "erased"

@@ -14,12 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.dialects.sqlite import insert as upsert
-
 from pumasi.kernel.errors import Invalid, NotFound, refuse_if
 from pumasi.kernel.event import CONSORTIUM
 from pumasi.ledger.bundle import OPENED
-from pumasi.store.db import documents, reader
 from pumasi.store.site import Site
 
 _COMMITMENT = re.compile("[0-9a-f]{64}")
@@ -33,9 +30,8 @@ def erase(site: Site, commitment: str, *, database: Path) -> Iterator[str]:
     if state == "unknown" and not where:
         raise NotFound(f"{site.id} holds no document {commitment}, and no event of the log commits to it")
     refuse_if(*(_needed(site, commitment, event) for _, event in where))
-    with site.engine.begin() as db:  # secure_delete leaves no bytes of it in the pages
-        row = upsert(documents).values(commitment=commitment, data=None)
-        db.execute(row.on_conflict_do_update(index_elements=["commitment"], set_={"data": None}))
+    with site.database.begin() as db:  # secure_delete leaves no bytes of it in the pages
+        db.execute("INSERT INTO documents VALUES (?, NULL) ON CONFLICT (commitment) DO UPDATE SET data = NULL", (commitment,))
     did = {"here": "body and salt are erased", "unknown": "was never here, and will not be taken in", "erased": "was erased before"}
     yield f"{commitment}: {did[state]}"
     for index, event in where:
@@ -61,10 +57,8 @@ def of_case(site: Site, case: str) -> Iterator[str]:
 
 def _committed(site: Site, commitment: str) -> list[tuple[int, dict[str, Any]]]:
     """Every event that commits to it. All entries are looked through, which is not done often."""
-    with reader(site.engine).connect() as db:
-        found = db.exec_driver_sql(
-            'SELECT "index", data FROM entries WHERE instr(CAST(data AS TEXT), ?) ORDER BY "index"', (f'"{commitment}"',)
-        )
+    with site.database.reading() as db:
+        found = db.execute('SELECT "index", data FROM entries WHERE instr(CAST(data AS TEXT), ?) ORDER BY "index"', (f'"{commitment}"',))
         return [(row[0], json.loads(row[1])["body"]) for row in found]
 
 

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-
-from sqlalchemy import Connection, Engine, MetaData
-from sqlalchemy.exc import DatabaseError
+from sqlite3 import Connection
 
 from pumasi.kernel.errors import Invalid, PumasiError
 from pumasi.store.custody import sync_folder
+from pumasi.store.sqlite import Database
 
 
 @dataclass(frozen=True)
@@ -31,17 +30,16 @@ class Migration:
 
 
 def version(db: Connection) -> int:
-    return int(db.exec_driver_sql("PRAGMA user_version").scalar_one())
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(engine: Engine, schema: MetaData, migrations: Sequence[Migration], *, path: Path) -> None:
-    """Bring the database of `engine` (the file `path`) to the newest version; a new one is made at it.
+def migrate(database: Database, schema: Sequence[str], migrations: Sequence[Migration]) -> None:
+    """Bring a database to the newest version; a new one is made at it.
 
     `Invalid` when it was written by a newer version of Pumasi: it is not touched then.
     """
-    newest = migrations[-1].number if migrations else 0
-    reading = engine.execution_options(reading=True)
-    with reading.connect() as db:
+    newest, path = migrations[-1].number if migrations else 0, database.path
+    with database.reading() as db:
         found, empty = version(db), _is_empty(db)
     if found == newest and not empty:
         return
@@ -49,29 +47,30 @@ def migrate(engine: Engine, schema: MetaData, migrations: Sequence[Migration], *
         raise Invalid(
             f"{path} was written by a newer version of Pumasi (database version {found}, this one knows {newest}); install that version"
         )
-    with engine.begin() as db:  # nobody else writes from here on, and whoever waited for it finds the work done
+    with database.begin() as db:  # nobody else writes from here on, and whoever waited for it finds the work done
         found = version(db)
         if _is_empty(db):
-            schema.create_all(db)
+            for statement in schema:
+                db.execute(statement)
         elif found < newest:
             copy(path, path.with_name(f"{path.name}.before-{newest}"))
             for migration in migrations[found:]:
                 _apply(db, migration, path)
-        db.exec_driver_sql(f"PRAGMA user_version = {newest:d}")
+        db.execute(f"PRAGMA user_version = {newest:d}")
 
 
 def _apply(db: Connection, migration: Migration, path: Path) -> None:
     for statement in migration.statements:
         try:
-            db.exec_driver_sql(statement)
-        except DatabaseError as error:
+            db.execute(statement)
+        except sqlite3.DatabaseError as error:
             raise PumasiError(
-                f"{path} could not be brought to version {migration.number} ({migration.what}): {error.orig}; nothing was changed"
+                f"{path} could not be brought to version {migration.number} ({migration.what}): {error}; nothing was changed"
             ) from error
 
 
 def _is_empty(db: Connection) -> bool:
-    return int(db.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()) == 0
+    return bool(db.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
 
 
 def copy(source: Path, target: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlite3 import Connection
 
 from pumasi.kernel.event import Entry
-from pumasi.store.db import checkpoints, entries, notes, outbox
+from pumasi.store.db import put_out
 from pumasi.store.site import CAME_BACK, RESTORED, Site
 
 
@@ -14,33 +14,31 @@ def come_back(site: Site) -> None:
     mark = site.mark()
     if mark is None:
         return
-    with site.engine.begin() as db:
+    with site.database.begin() as db:
         _adopt(db, site, mark.size)
-        db.execute(delete(notes).where(notes.c.key == CAME_BACK))
-        db.execute(update(notes).where(notes.c.key == RESTORED).values(key=CAME_BACK))
+        db.execute("DELETE FROM notes WHERE key = ?", (CAME_BACK,))
+        db.execute("UPDATE notes SET key = ? WHERE key = ?", (CAME_BACK, RESTORED))
 
 
 def adopt(site: Site) -> None:
     """Go on where a party's name had left off in the log, on a machine that has said none of it."""
-    with site.engine.begin() as db:
+    with site.database.begin() as db:
         _adopt(db, site, 0)
 
 
 def _adopt(db: Connection, site: Site, start: int) -> None:
     for entry in [entry for entry in map(Entry, site.entries(start)) if entry.event.author == site.id]:
-        event = entry.event
-        known = db.execute(update(outbox).where(outbox.c.digest == entry.digest).values(state="logged")).rowcount
+        known = db.execute("UPDATE outbox SET state = 'logged' WHERE digest = ?", (entry.digest,)).rowcount
         if not known:
-            row = {"case": event.case, "author": site.id, "seq": event.seq, "digest": entry.digest, "data": entry.data}
-            db.execute(insert(outbox).values(**row, state="logged"))
+            put_out(db, entry, state="logged")
 
 
 def cut(site: Site, size: int) -> None:
     """Forget the entries from `size` on, for the log goes on without them; what the party has said and the log lacks is sent again."""
     with site.changed:
-        with site.engine.begin() as db:
-            db.execute(delete(entries).where(entries.c.index >= size))
-            db.execute(delete(checkpoints).where(checkpoints.c.size > size))
-            lost = (outbox.c.author == site.id, outbox.c.state == "logged", outbox.c.digest.not_in(select(entries.c.digest)))
-            db.execute(update(outbox).where(*lost).values(state="recorded"))
+        with site.database.begin() as db:
+            db.execute('DELETE FROM entries WHERE "index" >= ?', (size,))
+            db.execute("DELETE FROM checkpoints WHERE size > ?", (size,))
+            lost = "author = ? AND state = 'logged' AND digest NOT IN (SELECT digest FROM entries)"
+            db.execute(f"UPDATE outbox SET state = 'recorded' WHERE {lost}", (site.id,))
         site.think_again()

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select
 
 from pumasi.kernel.envelope import Keys, b64, possession, unb64
 from pumasi.kernel.event import CONSORTIUM, Entry
 from pumasi.store.custody import sync_folder
-from pumasi.store.db import open_db, outbox, reader
+from pumasi.store.db import column, open_db
 
 
 def next_of(path: Path) -> Path:
@@ -57,9 +56,10 @@ def change(author: str, present: Keys, new: Keys, cosigner: Ed25519PrivateKey | 
 
 def announced(database: Path) -> set[str]:
     """Every key that a party has announced as its next, or as its log's, whether or not the log has it yet."""
-    with reader(open_db(database)).connect() as db:
-        own = db.execute(select(outbox.c.data).where(outbox.c.case == CONSORTIUM, outbox.c.state != "refused")).scalars()
-        events: list[Any] = [event for event in (Entry(data).event for data in own) if event.type in ("KeyRotated", "LogKeyRotated")]
+    with open_db(database).reading() as db:
+        own = db.execute("""SELECT data FROM outbox WHERE "case" = ? AND state != 'refused'""", (CONSORTIUM,))
+        said: list[Any] = [Entry(data).event for data in column(own)]
+    events = [event for event in said if event.type in ("KeyRotated", "LogKeyRotated")]
     keys = [getattr(event, name, None) for event in events for name in ("key", "cosigner", "log_key")]
     return {key for key in keys if key is not None}
 

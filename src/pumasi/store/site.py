@@ -6,6 +6,7 @@ it. The same fold runs here as everywhere: an entry that the rules refuse never 
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -13,12 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 from random import SystemRandom
+from sqlite3 import Connection
 from time import monotonic
 from typing import Any
 
 from pydantic import Field
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from pumasi.kernel import rules
 from pumasi.kernel.envelope import Keys, parse_canonical, sha256, sign
@@ -29,14 +29,18 @@ from pumasi.kernel.world import Case, World
 from pumasi.ledger.handover import check_root
 from pumasi.ledger.note import parse_checkpoint
 from pumasi.ledger.tree import Tree, leaf_hash
-from pumasi.store.db import checkpoints, closed, documents, entries, entries_of, indexes_of, notes, outbox, read_note, reader
+from pumasi.store.db import column, entries_of, indexes_of, put_out, read_note, scalar
 from pumasi.store.document import Document, DocumentState, document_state, keep_document
 from pumasi.store.reading import Fits, Readers, anything_fits, judged
 from pumasi.store.snapshot import Snapshots, read_case, write_case
+from pumasi.store.sqlite import Database
 
 SAMPLED = 256  # entries that a start from a snapshot compares with it
 TOGETHER = 500  # closed cases written down at once while replaying
 EVERY, OFTEN = 1000, 60.0  # entries, seconds between snapshots: what is replayed at a start, at most
+
+LATEST = 2**53  # beyond every index
+BEGINS = "substr(key, 1, length(?)) = ?"  # notes by the beginning of their keys
 
 RESTORED, CAME_BACK = "restored", "came back"  # notes: the mark of a restored party, before and after it has caught up
 
@@ -68,9 +72,9 @@ class Site:
     """The record of the party `id`. Safe for several threads; `record` is safe for several processes too."""
 
     def __init__(
-        self, engine: Engine, *, id: str, keys: Keys, now: Callable[[], datetime] = utc_now, snapshots: Snapshots | None = None
+        self, database: Database, *, id: str, keys: Keys, now: Callable[[], datetime] = utc_now, snapshots: Snapshots | None = None
     ) -> None:
-        self.engine, self._reader, self.id, self.keys, self.now = engine, reader(engine), id, keys, now
+        self.database, self.id, self.keys, self.now = database, id, keys, now
         self._snapshots, self._readers = snapshots, Readers()
         self.changed = threading.Condition(threading.RLock())
         self.moves = 0  # grows with what this process adds
@@ -99,9 +103,9 @@ class Site:
         """Let follow what is on the disk behind the tree, and compare the whole with the newest checkpoint."""
         ended: list[tuple[str, Case]] = []
         newest = self.checkpoint()  # before the entries, which another process may be adding to: it never covers more than is there
-        with self._reader.connect() as db:
-            rows = db.execute(select(entries.c.data).where(entries.c.index >= self.tree.size).order_by(entries.c.index))
-            for entry in self._readers.each(Entry, rows.scalars()):
+        with self.database.reading() as db:
+            rows = db.execute('SELECT data FROM entries WHERE "index" >= ? ORDER BY "index"', (self.tree.size,))
+            for entry in self._readers.each(Entry, column(rows)):
                 ended += self._fold(entry)
                 if len(ended) >= TOGETHER:
                     self._keep_closed(ended)
@@ -118,14 +122,15 @@ class Site:
 
     def _keep_closed(self, ended: list[tuple[str, Case]]) -> None:
         if ended:
-            with self.engine.begin() as db:
+            with self.database.begin() as db:
                 keep_closed(db, ended)
 
     def _compare(self, indexes: range) -> None:
         """That entries picked at random, and the last, are those of the tree. Asking all of a long log would take as long as hashing it."""
         picked = {*SystemRandom().sample(indexes, min(SAMPLED, len(indexes))), *indexes[-1:]}
-        with self._reader.connect() as db:
-            rows = list(db.execute(select(entries.c.index, entries.c.digest, entries.c.data).where(entries.c.index.in_(picked))))
+        with self.database.reading() as db:
+            which = 'SELECT "index", digest, data FROM entries WHERE "index" IN (SELECT value FROM json_each(?))'
+            rows = db.execute(which, (json.dumps(sorted(picked)),)).fetchall()
         fitting = [index for index, digest, data in rows if leaf_hash(data) == self.tree.leaf(index) and sha256(data) == digest]
         if len(fitting) < len(picked):
             raise Tampered("the snapshot's tree is not that of the entries on the disk")
@@ -137,59 +142,57 @@ class Site:
 
     def record(self, kind: type[Any], /, *, case: str, opened: Iterable[Document] = (), **fields: Any) -> Receipt:
         """Sign an event of this party and keep it, with the documents it commits to, in one transaction."""
-        with self.engine.begin() as db:
+        with self.database.begin() as db:
             receipt = self._sign_into_outbox(db, kind, case, opened, fields)
         self.stir()
         return receipt
 
     def _sign_into_outbox(self, db: Connection, kind: type[Any], case: str, opened: Iterable[Document], fields: dict[str, Any]) -> Receipt:
-        if db.execute(select(notes.c.key).where(notes.c.key == RESTORED)).first():  # what it said after its backup it does not know yet
+        if db.execute("SELECT 1 FROM notes WHERE key = ?", (RESTORED,)).fetchone():  # what it said after its backup it does not know yet
             raise Refused(f"{self.id} was restored from a backup and signs nothing until it has caught up with the log; serve it, and wait")
-        chain = select(outbox.c.seq, outbox.c.digest).where(outbox.c.case == case, outbox.c.author == self.id, outbox.c.state != "refused")
-        last = db.execute(chain.order_by(outbox.c.seq.desc()).limit(1)).first()
-        seq, prev = (last.seq + 1, last.digest) if last else (0, None)
+        chain = """SELECT seq, digest FROM outbox WHERE "case" = ? AND author = ? AND state != 'refused' ORDER BY seq DESC LIMIT 1"""
+        last = db.execute(chain, (case, self.id)).fetchone()
+        seq, prev = (last[0] + 1, last[1]) if last else (0, None)
         event = kind.read(
             {"type": kind.__name__, "case": case, "author": self.id, "seq": seq, "prev": prev, "at": self.instant(), **fields}
         )
         entry = Entry(sign("event", event.plain(), self.keys))
-        db.execute(insert(outbox).values(case=case, author=self.id, seq=seq, digest=entry.digest, data=entry.data, state="recorded"))
+        put_out(db, entry, state="recorded")
         for document in opened:
             keep_document(db, document)
         return Receipt(entry.digest, entry.data)
 
     def unsent(self) -> list[tuple[int, bytes]]:
         """What is recorded and not yet logged, in order."""
-        with self._reader.connect() as db:
-            rows = db.execute(select(outbox.c.id, outbox.c.data).where(outbox.c.state == "recorded").order_by(outbox.c.id))
-            return [(row.id, row.data) for row in rows]
+        with self.database.reading() as db:
+            return db.execute("SELECT id, data FROM outbox WHERE state = 'recorded' ORDER BY id").fetchall()
 
     def own(self, case: str) -> list[Entry]:
         """What this party has signed in a case and the log has not refused, in order; the log may not have it yet."""
-        with self._reader.connect() as db:
-            mine = select(outbox.c.data).where(outbox.c.case == case, outbox.c.author == self.id, outbox.c.state != "refused")
-            return [Entry(data) for data in db.execute(mine.order_by(outbox.c.seq)).scalars()]
+        with self.database.reading() as db:
+            mine = """SELECT data FROM outbox WHERE "case" = ? AND author = ? AND state != 'refused' ORDER BY seq"""
+            return [Entry(data) for data in column(db.execute(mine, (case, self.id)))]
 
     def settle(self, id: int, *, refused: Sequence[str] = ()) -> None:
         """Note what the log said to one's own event. A refused one stays as evidence and is not sent again."""
-        with self.engine.begin() as db:
+        with self.database.begin() as db:
             state = "refused" if refused else "logged"
-            db.execute(update(outbox).where(outbox.c.id == id).values(state=state, reasons="\n".join(refused)))
+            db.execute("UPDATE outbox SET state = ?, reasons = ? WHERE id = ?", (state, "\n".join(refused), id))
 
     def ahead(self) -> list[Entry]:
         """What this party has signed, the log has not refused, and its own copy does not hold yet; in order."""
-        with self._reader.connect() as db:
-            mine = select(outbox.c.id, outbox.c.digest, outbox.c.data, outbox.c.state).where(outbox.c.id > self._caught_up)
-            rows = db.execute(mine.order_by(outbox.c.id)).all()
-            there = indexes_of(db, [row.digest for row in rows])
-            here = {row.id for row in rows if row.state == "refused" or row.digest in there}
-        self._caught_up = max((row.id for row in takewhile(lambda row: row.id in here, rows)), default=self._caught_up)
-        return [Entry(row.data) for row in rows if row.id not in here]
+        with self.database.reading() as db:
+            mine = "SELECT id, digest, data, state FROM outbox WHERE id > ? ORDER BY id"
+            rows = db.execute(mine, (self._caught_up,)).fetchall()
+            there = indexes_of(db, [digest for _, digest, _, _ in rows])
+        here = {id for id, digest, _, state in rows if state == "refused" or digest in there}
+        self._caught_up = max(takewhile(lambda id: id in here, (row[0] for row in rows)), default=self._caught_up)
+        return [Entry(data) for id, _, data, _ in rows if id not in here]
 
     def last_logged(self) -> str:
         """The digest of this party's newest event that the log has taken, which its own copy may not hold yet; "" before the first."""
-        with self._reader.connect() as db:
-            query = select(outbox.c.digest).where(outbox.c.state == "logged").order_by(outbox.c.id.desc()).limit(1)
-            return db.execute(query).scalar() or ""
+        with self.database.reading() as db:
+            return scalar(db.execute("SELECT digest FROM outbox WHERE state = 'logged' ORDER BY id DESC LIMIT 1")) or ""
 
     # --- after a backup ---
 
@@ -221,7 +224,7 @@ class Site:
         with self.changed:
             written = False
             try:
-                with self.engine.begin() as db:
+                with self.database.begin() as db:
                     outcome = self._add(db, digests, read, in_order=in_order)
                 written = True
             finally:
@@ -232,7 +235,7 @@ class Site:
 
     def _add(self, db: Connection, digests: Sequence[str], read: dict[str, Entry | list[str]], *, in_order: bool) -> list[list[str]]:
         outcome: list[list[str]] = []
-        added: dict[str, dict[str, Any]] = {}
+        added: dict[str, tuple[int, str, bytes]] = {}
         there = indexes_of(db, read)  # somebody else may have added one meanwhile
         for digest in digests:
             entry, reasons = read.get(digest, []), []
@@ -242,14 +245,14 @@ class Site:
                 try:
                     index = self.tree.size
                     keep_closed(db, self._fold(entry))
-                    added[digest] = {"index": index, "digest": digest, "data": entry.data}
+                    added[digest] = (index, digest, entry.data)
                 except (Refused, Tampered) as error:
                     reasons = error.reasons
             outcome.append(reasons)
             if reasons and in_order:
                 break
         if added:
-            db.execute(insert(entries), list(added.values()))  # one statement: a batch costs one sync and little more
+            db.executemany("INSERT INTO entries VALUES (?, ?, ?)", added.values())
         return outcome
 
     def _fold(self, entry: Entry) -> list[tuple[str, Case]]:
@@ -261,7 +264,7 @@ class Site:
 
     def indexes(self, digests: Iterable[str]) -> dict[str, int]:
         """Where those of these entries stand that the log has."""
-        with self._reader.connect() as db:
+        with self.database.reading() as db:
             return indexes_of(db, digests)
 
     def index_of(self, digest: str) -> int | None:
@@ -272,21 +275,21 @@ class Site:
         with self.changed:
             found = self.world.cases.get(id)
         if found is None and id in self.world.retired:
-            with self._reader.connect() as db:
-                data = db.execute(select(closed.c.data).where(closed.c.case == id)).scalar()
+            with self.database.reading() as db:
+                data = scalar(db.execute('SELECT data FROM closed WHERE "case" = ?', (id,)))
             found = read_case(data) if data is not None else None
         if found is None:
             raise NotFound("there is no such case")
         return found
 
     def entries(self, start: int, stop: int | None = None) -> list[bytes]:
-        query = select(entries.c.data).where(entries.c.index >= start).order_by(entries.c.index)
-        with self._reader.connect() as db:
-            return list(db.execute(query if stop is None else query.where(entries.c.index < stop)).scalars())
+        with self.database.reading() as db:
+            which = 'SELECT data FROM entries WHERE "index" >= ? AND "index" < ? ORDER BY "index"'
+            return list(column(db.execute(which, (start, LATEST if stop is None else stop))))
 
     def entries_of(self, *cases: str, before: int | None = None) -> list[tuple[int, bytes]]:
         """The entries of these cases in the log, or in its beginning, with their indexes."""
-        with self._reader.connect() as db:
+        with self.database.reading() as db:
             return entries_of(db, *cases, before=self.tree.size if before is None else before)
 
     def wait_for(self, ready: Callable[[], bool], seconds: float) -> bool:
@@ -329,72 +332,63 @@ class Site:
     # --- checkpoints, documents, notes ---
 
     def save_checkpoint(self, size: int, note: str) -> None:
-        with self.engine.begin() as db:
-            statement = upsert(checkpoints).values(size=size, note=note)
-            db.execute(statement.on_conflict_do_update(index_elements=["size"], set_={"note": note}))
+        with self.database.begin() as db:
+            db.execute("INSERT INTO checkpoints VALUES (?, ?) ON CONFLICT (size) DO UPDATE SET note = excluded.note", (size, note))
         self.stir()
 
     def checkpoint(self, size: int | None = None, *, most: int | None = None) -> str | None:
         """The note over this size, or the newest (over at most so many entries)."""
-        with self._reader.connect() as db:
-            query = select(checkpoints.c.note)
-            if size is not None:
-                return db.execute(query.where(checkpoints.c.size == size)).scalar()
-            query = query if most is None else query.where(checkpoints.c.size <= most)
-            return db.execute(query.order_by(checkpoints.c.size.desc()).limit(1)).scalar()
+        with self.database.reading() as db:
+            at, below = ("=", size) if size is not None else ("<=", LATEST if most is None else most)
+            found: str | None = scalar(db.execute(f"SELECT note FROM checkpoints WHERE size {at} ? ORDER BY size DESC LIMIT 1", (below,)))
+            return found
 
     def checkpoint_sizes(self, least: int, most: int) -> list[int]:
         """The sizes of the `most` oldest checkpoints over at least `least` entries."""
-        with self._reader.connect() as db:
-            query = select(checkpoints.c.size).where(checkpoints.c.size >= least).order_by(checkpoints.c.size).limit(most)
-            return list(db.execute(query).scalars())
+        with self.database.reading() as db:
+            return list(column(db.execute("SELECT size FROM checkpoints WHERE size >= ? ORDER BY size LIMIT ?", (least, most))))
 
     def keep(self, document: Document) -> None:
         """Keep a document; `Refused` when it was erased here."""
-        with self.engine.begin() as db:
+        with self.database.begin() as db:
             keep_document(db, document)
 
     def document(self, commitment: str) -> Document:
-        with self._reader.connect() as db:
-            data = db.execute(select(documents.c.data).where(documents.c.commitment == commitment)).scalar()
+        with self.database.reading() as db:
+            data = scalar(db.execute("SELECT data FROM documents WHERE commitment = ?", (commitment,)))
         if data is None:
             why = "has been erased here" if self.document_state(commitment) == "erased" else "was never sent here"
             raise NotFound(f"{self.id} holds no document with the commitment {commitment[:12]}…; it {why}")
         return Document.read(data, commitment)
 
     def document_state(self, commitment: str) -> DocumentState:
-        with self._reader.connect() as db:
+        with self.database.reading() as db:
             return document_state(db, commitment)
 
     def note(self, key: str, value: bytes) -> None:
-        with self.engine.begin() as db:
-            db.execute(upsert(notes).values(key=key, value=value).on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+        with self.database.begin() as db:
+            db.execute("INSERT INTO notes VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
 
     def noted(self, key: str) -> bytes | None:
-        return read_note(self.engine, key)
+        return read_note(self.database, key)
 
     def notes_of(self, prefix: str) -> list[tuple[str, bytes]]:
         """The notes whose key begins with `prefix`, in the order of their keys."""
-        with self._reader.connect() as db:
-            query = select(notes.c.key, notes.c.value).where(notes.c.key.startswith(prefix, autoescape=True)).order_by(notes.c.key)
-            return [(str(key), bytes(value)) for key, value in db.execute(query)]
+        with self.database.reading() as db:
+            return db.execute(f"SELECT key, value FROM notes WHERE {BEGINS} ORDER BY key", (prefix, prefix)).fetchall()
 
     def count_notes(self, prefix: str) -> int:
-        with self._reader.connect() as db:
-            query = select(func.count()).select_from(notes).where(notes.c.key.startswith(prefix, autoescape=True))
-            return db.execute(query).scalar_one()
+        with self.database.reading() as db:
+            return int(scalar(db.execute(f"SELECT count(*) FROM notes WHERE {BEGINS}", (prefix, prefix))))
 
     def forget(self, prefix: str) -> int:
         """Erase the notes whose key begins with `prefix`; how many there were."""
-        with self.engine.begin() as db:
-            count = db.execute(select(func.count()).select_from(notes).where(notes.c.key.startswith(prefix, autoescape=True))).scalar_one()
-            db.execute(delete(notes).where(notes.c.key.startswith(prefix, autoescape=True)))
-            return count
+        with self.database.begin() as db:
+            return db.execute(f"DELETE FROM notes WHERE {BEGINS}", (prefix, prefix)).rowcount
 
 
 def keep_closed(db: Connection, ended: Sequence[tuple[str, Case]]) -> None:
     """What closed cases have come to; a replay from zero writes it anew."""
     if ended:
-        statement = upsert(closed)
-        statement = statement.on_conflict_do_update(index_elements=["case"], set_={"data": statement.excluded.data})
-        db.execute(statement, [{"case": id, "data": write_case(case)} for id, case in ended])
+        rows = [(id, write_case(case)) for id, case in ended]
+        db.executemany('INSERT INTO closed VALUES (?, ?) ON CONFLICT ("case") DO UPDATE SET data = excluded.data', rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from time import monotonic
 
 from pumasi.store.site import Site
@@ -17,7 +16,7 @@ class Watch:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._db = open_file(Path(str(site.engine.url.database)), synchronous="FULL")  # it only looks
+        self._db = open_file(site.database.path, synchronous="FULL")  # it only looks
 
     def moment(self) -> tuple[int, int]:
         """What differs once somebody, this process or another, has written to the record."""

@@ -6,12 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine
-
 from pumasi.kernel.envelope import b64, sha256, unb64
 from pumasi.kernel.errors import NotFound, Tampered
 from pumasi.store.db import read_note
 from pumasi.store.site import Site
+from pumasi.store.sqlite import Database
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ def hold(site: Site, output: HeldOutput) -> None:
     site.note(_key(output.case, output.job), json.dumps(value).encode())
 
 
-def held(engine: Engine, case: str, job: str) -> HeldOutput:
+def held(database: Database, case: str, job: str) -> HeldOutput:
     """The output as it was kept; `Tampered` when its bytes are not the ones that were sealed."""
-    value = read_note(engine, _key(case, job))
+    value = read_note(database, _key(case, job))
     if value is None:
         raise NotFound(f"this node holds no output of job {job[:8]}…; it was never sealed here, or is destroyed")
     kept = json.loads(value)

@@ -52,7 +52,7 @@ def release(site: Site, courier: Courier, *, case: str, job: str, applicant_box:
 
     May be called again after a crash: the log has one release, and the same part is sent.
     """
-    output = held(site.engine, case, job)
+    output = held(site.database, case, job)
     permit, here = _places(site.world, output, site.id)
     if here.state != "released":
         refuse_if(*refusals(site.world, output, site.id))

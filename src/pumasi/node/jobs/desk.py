@@ -153,7 +153,7 @@ class JobDesk:
         """What this project has learnt before about the same hospitals together: sealed counts as published."""
         jobs = self._node.site.world.cases[case].jobs
         before = [id for id, other in dict(jobs).items() if id != job.job and not other.failed and sorted(other.at) == sorted(job.permits)]
-        return [result for id in before for result in held(self._node.site.engine, case, id).known]
+        return [result for id in before for result in held(self._node.site.database, case, id).known]
 
 
 def _reason(error: PumasiError) -> Any:

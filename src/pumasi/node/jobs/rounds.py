@@ -342,7 +342,7 @@ class Run:
 
 
 def _digest(state: dict[str, Any]) -> str:
-    """What names a step. Canonical JSON would name it as well, in three times the time: the same code writes the same numbers everywhere."""
+    """What names a step. Canonical JSON would name it as well, in three times the time: one code writes one number alike everywhere."""
     return sha256(json.dumps(state, sort_keys=True, allow_nan=False).encode())
 
 
