@@ -184,7 +184,7 @@ def test_what_a_node_does_not_count_whatever_the_client_says() -> None:
     cases: list[tuple[str, dict[str, Any]]] = [
         ("increasing times above zero", {"grid": [2.0, 1.0]}),
         ("numbers are needed", {"time": "ward", "by": None}),
-        ("column of zero and one", {"event": "ward", "by": None}),
+        ("column of numbers or of two levels", {"event": "ward", "by": None}),
         ("no agreed levels", {"by": "dead", "event": "time", "time": "dead"}),
         ("named twice", {"event": "time"}),
         ("named twice", {"by": "time"}),

@@ -33,7 +33,7 @@ ONE_PERSON = Refusal(
 
 def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
     """A probability and an outcome."""
-    return scores.check(question, kinds)
+    return scores.check(question, kinds, levels)
 
 
 def start(question: dict[str, Any], terms: Terms) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pumasi.analysis.refusal import Refusal
 
@@ -28,6 +28,30 @@ def numbers(names: Iterable[str], kinds: Mapping[str, str]) -> list[str]:
 def levels(names: Iterable[str], agreed: Mapping[str, Sequence[str]]) -> list[str]:
     """Each must have levels."""
     return [f"'{name}' has no agreed levels to count by; give levels = [...] in study.toml" for name in names if not agreed.get(name)]
+
+
+def zero_and_one(what: str, name: str, kinds: Mapping[str, str], agreed: Mapping[str, Sequence[str]]) -> list[str]:
+    """An outcome or event: numbers, which are looked at later, true and false, or texts of two levels (`Frame.numbers`)."""
+    if kinds[name] in ("number", "boolean") or (kinds[name] == "text" and len(agreed.get(name, ())) == 2):
+        return []
+    return [
+        f"the {what} '{name}' holds {kinds[name]} values; it must be a column of numbers or of two levels: "
+        'give levels = ["no", "yes"] in study.toml, of which the second counts as one'
+    ]
+
+
+def level(question: Mapping[str, Any], name: str, value: str) -> str:
+    """What tables call the "0" or "1" of an outcome or event."""
+    return str(question["levels"][name][int(value)]) if _is_text(question, name) else value
+
+
+def counted_as_one(question: Mapping[str, Any], name: str) -> dict[str, str]:
+    """What a result says of an outcome or event that is a text."""
+    return {"counted_as_one": level(question, name, "1")} if _is_text(question, name) else {}
+
+
+def _is_text(question: Mapping[str, Any], name: str) -> bool:
+    return bool(question.get("column_kinds", {}).get(name) == "text")
 
 
 def apart(one: str, other: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pumasi.analysis import covariates
+from pumasi.analysis import checks, covariates
 from pumasi.analysis import design as designs
 from pumasi.analysis.linear import factor
 from pumasi.analysis.newton import penalised
@@ -56,6 +56,7 @@ def result(question: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
         "formula": question["formula"],
         "columns": _columns(question),
     }
+    said |= checks.counted_as_one(question, question["event"])
     if state["rows"] != state["people"]:
         said["rows"] = state["rows"]
     if question.get("ridge"):
@@ -119,8 +120,8 @@ def _people(question: dict[str, Any], state: dict[str, Any]) -> list[dict[str, A
     present, event = _columns(question), question["event"]
     people: list[dict[str, Any]] = [
         {"who": {}, "present": present, "n": state["people"], "at": ["n"]},
-        {"who": {event: "1"}, "present": present, "n": state["events"], "at": ["events"]},
-        {"who": {event: "0"}, "present": present, "n": state["censored"], "at": None},
+        {"who": {event: checks.level(question, event, "1")}, "present": present, "n": state["events"], "at": ["events"]},
+        {"who": {event: checks.level(question, event, "0")}, "present": present, "n": state["censored"], "at": None},
     ]
     if state["dropped"] is not None:
         people.append({"who": {}, "present": [], "n": state["people"] + state["dropped"], "at": ["dropped"]})

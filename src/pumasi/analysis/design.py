@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pumasi.analysis import checks
 from pumasi.kernel.errors import Invalid
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check(design: Any, kinds: Mapping[str, str], levels: Mapping[str, Sequence[s
     """
     if not isinstance(design, dict) or design.keys() != _SHAPE or not isinstance(design["columns"], list):
         return ["a design is an object of 'outcome' and 'columns'; compile it from a formula"]
-    reasons = _outcome_reasons(design["outcome"], kinds)
+    reasons = _outcome_reasons(design["outcome"], kinds, levels)
     columns = design["columns"]
     if not 1 <= len(columns) <= MOST_COLUMNS:
         reasons.append(f"a design has between 1 and {MOST_COLUMNS} columns")
@@ -64,12 +65,10 @@ def _product(column: dict[str, Any]) -> frozenset[tuple[str, str | None]]:
     return frozenset((factor["column"], factor.get("level")) for factor in column["factors"])
 
 
-def _outcome_reasons(outcome: Any, kinds: Mapping[str, str]) -> list[str]:
+def _outcome_reasons(outcome: Any, kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
     if not isinstance(outcome, str) or outcome not in kinds:
         return [f"the outcome {outcome!r} is no column of this table; there are {_listed(kinds)}"]
-    if kinds[outcome] not in ("number", "boolean"):
-        return [f"the outcome '{outcome}' holds {kinds[outcome]} values; it must be one number or boolean column"]
-    return []
+    return checks.zero_and_one("outcome", outcome, kinds, levels)
 
 
 def _column_reasons(column: Any, *, outcome: Any, kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
@@ -143,7 +142,7 @@ def compile(formula: str, *, kinds: Mapping[str, str], levels: Mapping[str, Sequ
     tokens = _tokens(formula)
     _check_places(tokens)
     outcome, *rest = tokens
-    reasons = _outcome_reasons(outcome.text, kinds)
+    reasons = _outcome_reasons(outcome.text, kinds, levels)
     for token in dict.fromkeys(rest):
         reasons += _token_reasons(token, outcome=outcome.text, kinds=kinds, levels=levels)
     if reasons:

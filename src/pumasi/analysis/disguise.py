@@ -123,8 +123,9 @@ def refusals(counts: Counts, design: dict[str, Any], *, smallest_cell: int) -> l
     return list(dict.fromkeys(reasons))
 
 
-def implied(counts: Counts, design: dict[str, Any], *, outcome: tuple[int, int]) -> list[dict[str, Any]]:
-    """The counts behind each design column (the intercept: everybody) with the outcome 1 and 0; nothing if it is no table after all."""
+def implied(counts: Counts, design: dict[str, Any], *, outcome: tuple[int, int], levels: list[str]) -> list[dict[str, Any]]:
+    """The counts behind each design column (the intercept: everybody) with the outcome 1 and 0, which tables call by these `levels`;
+    nothing if it is no table after all."""
     if not counts.table:
         return []
     found = {(cell.columns, cell.choices): (high, low) for cell, high, low in counts.cells}
@@ -133,7 +134,8 @@ def implied(counts: Counts, design: dict[str, Any], *, outcome: tuple[int, int])
         key = (tuple(factor["column"] for factor in column["factors"]), _choices(column))
         high, low = found[key] if column["factors"] else outcome
         factors = [{"column": one["column"], "level": _level(one, counts)} for one in column["factors"]]
-        result.append({"column": column["name"], "factors": factors, "outcome": design["outcome"], "outcome1": high, "outcome0": low})
+        named = {"column": column["name"], "factors": factors, "outcome": design["outcome"]}
+        result.append(named | ({} if levels == ["0", "1"] else {"outcome_levels": levels}) | {"outcome1": high, "outcome0": low})
     return result
 
 

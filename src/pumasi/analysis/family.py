@@ -19,7 +19,7 @@ Family = Literal["gaussian", "binomial", "poisson", "gamma"]
 
 OUTCOMES = {
     "gaussian": "numbers",
-    "binomial": "zero or one",
+    "binomial": "zero or one, or one of its two levels",
     "poisson": "counts: whole numbers from zero upwards",
     "gamma": "numbers above zero",
 }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST_CELLS = 20_000  # groups times grid times, twice: what is counted
 
 REPEATED = Refusal("several-rows", "somebody has several rows with a time; keep one row of each person with 'where'")
-NO_EVENT = Refusal("invalid-values", "the event '{}' must be zero or one")
+NO_EVENT = Refusal("invalid-values", "the event '{}' must be zero or one, or one of its two levels")
 NEGATIVE = Refusal("invalid-values", "'{}' holds follow-up times below zero; correct the file")
 SMALL = Refusal("smallest-cell", "fewer people than the smallest cell allows have a time and an event")
 SMALL_GROUP = Refusal(
@@ -36,8 +36,7 @@ def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[st
     """Numbers for times, zero or one for events, levels for groups, increasing times for the grid; different columns."""
     time, event, by = question["time"], question["event"], question.get("by")
     reasons = [*checks.numbers([time], kinds), *time_grid.reasons(question["grid"]), *checks.apart(time, event)]
-    if kinds[event] not in ("number", "boolean"):
-        reasons.append(f"the event '{event}' holds {kinds[event]} values; it must be a column of zero and one")
+    reasons += checks.zero_and_one("event", event, kinds, levels)
     if by is not None:
         reasons += [*checks.levels([by], levels), *checks.apart(time, by), *checks.apart(event, by)]
         if 2 * len(levels.get(by, ())) * len(question["grid"]) > MOST_CELLS:

@@ -34,11 +34,12 @@ def _or_not(key: Key) -> Key:
 
 
 _COLUMNS = Key("columns", "columns with numbers")
-_EVENT = Key("column", "the column that is 1 when the event was seen at `time` and 0 when the person left without it")
+_TWO = "; of texts with two levels the second counts as 1"
+_EVENT = Key("column", f"the column that is 1 when the event was seen at `time` and 0 when the person left without it{_TWO}")
 _TIME = Key("column", "the column of follow-up times")
 _GRID = Key("numbers", "increasing times; an answer is about these times only, because exact times single people out")
 _SCORE = Key("column", "the column with the predicted probability or score")
-_OUTCOME = Key("column", "the column with the outcome, 0 or 1")
+_OUTCOME = Key("column", f"the column with the outcome, 0 or 1{_TWO}")
 _BINS = Key("whole", "how many bins the scores are counted in", needed=False)
 _DESIGN = Key("design", "", job=True)
 _RIDGE = Key("penalty", 'half of this times each squared coefficient is taken off; `"cv"` chooses it by cross-validation', needed=False)

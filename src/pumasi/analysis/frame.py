@@ -118,15 +118,16 @@ class Frame:
         return np.where(present, 0, -1).astype(np.int64)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """The column as numbers; a boolean column is 1 for True and 0 for False."""
+        """The column as numbers: true and the second of two levels are 1, false and the first 0; 2 is neither, which no outcome may be."""
         column = self.column(name)
         if column.numbers is not None:
             return column.numbers
-        if column.codes is None or not column.levels or not set(column.levels) <= {"False", "True"}:
+        boolean = len(column.levels) > 0 and set(column.levels) <= {"False", "True"}
+        if column.codes is None or not (boolean or len(column.levels) == 2):
             raise Invalid(f"the column {name!r} is not numeric; use it as a category, or leave it out")
+        worth = [float(level == "True") for level in column.levels] if boolean else [0.0, 1.0]
         # the last two entries are reached by the codes -2 and -1
-        worth = np.array([float(level == "True") for level in column.levels] + [np.nan, np.nan])
-        return worth[column.codes]
+        return np.array([*worth, np.nan if boolean else 2.0, np.nan])[column.codes]
 
     def codes(self, name: str, levels: Sequence[str]) -> NDArray[np.int64]:
         """The column as indices into `levels`, the levels agreed in the question; -1 missing, -2 outside of them."""

@@ -51,7 +51,9 @@ def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[st
         reasons += [f"'compare': {reason}" for reason in design.check(question.get("compare_design"), kinds, levels)]
     if reasons:
         return reasons
-    used = design.named(question["design"])
+    used, outcome = design.named(question["design"]), question["design"]["outcome"]
+    if kinds[outcome] == "text" and question["family"] != "binomial":
+        reasons.append(f"the outcome '{outcome}' has two levels, which is for a binomial model; a {question['family']} model needs numbers")
     for key in ("offset", "weights"):
         name = question.get(key)
         if name is not None and kinds.get(name) != "number":
@@ -366,7 +368,12 @@ def _advance_spread(total: Sequence[float], question: dict[str, Any], state: dic
     after["sides"] = [outcome.above[0], outcome.below[0]]
     after |= {"findings": spread["findings"]} if spread["findings"] else {}
     if spread["counts"][0] is not None:
-        after["implied_counts"] = disguise.implied(spread["counts"][0], plain, outcome=(outcome.above[0], outcome.below[0]))
+        after["implied_counts"] = disguise.implied(
+            spread["counts"][0],
+            plain,
+            outcome=(outcome.above[0], outcome.below[0]),
+            levels=[checks.level(question, plain["outcome"], value) for value in ("0", "1")],
+        )
     return after
 
 

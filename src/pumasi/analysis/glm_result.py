@@ -12,7 +12,7 @@ import math
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
-from pumasi.analysis import covariates
+from pumasi.analysis import checks, covariates
 from pumasi.analysis import design as designs
 from pumasi.analysis import family as families
 from pumasi.analysis.forms import HOSPITAL
@@ -95,7 +95,7 @@ def result(question: dict[str, Any], state: dict[str, Any], *, meat: list[list[f
         "outcome": plain["outcome"],
         "columns": columns_of(question),
     }
-    said |= {key: question[key] for key in ("offset", "weights") if key in question}
+    said |= checks.counted_as_one(question, plain["outcome"]) | {key: question[key] for key in ("offset", "weights") if key in question}
     if question.get("ridge"):
         said |= {"ridge": model["ridge"], "ridge_on": question.get("ridge_on", "standardised")} | (
             {"ridge_path": state["path"]} if "path" in state else {}
@@ -193,11 +193,12 @@ def _people(question: dict[str, Any], state: dict[str, Any], said: dict[str, Any
     if state["dropped"] is not None:
         people.append({"who": {}, "present": [], "n": state["people"] + state["dropped"], "at": ["dropped"]})
     if state["zero_one"]:  # the deviance of the intercept alone tells
-        people += [{"who": {outcome: str(1 - side)}, "present": present, "n": state["sides"][side], "at": None} for side in (0, 1)]
+        named = [checks.level(question, outcome, value) for value in ("1", "0")]
+        people += [{"who": {outcome: named[side]}, "present": present, "n": state["sides"][side], "at": None} for side in (0, 1)]
     for implied in said.get("implied_counts", []):
         level = {one["column"]: one["level"] for one in implied["factors"]}
         for value in ("1", "0"):
-            who = {**level, outcome: value}
+            who = {**level, outcome: checks.level(question, outcome, value)}
             if level:
                 people.append({"who": who, "present": present, "n": implied[f"outcome{value}"], "at": None})
     return people

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import covariates, follow_up, time_grid
+from pumasi.analysis import checks, covariates, follow_up, time_grid
 from pumasi.analysis.follow_up import Counted, Rows, check, columns_of, levels_of
 from pumasi.analysis.inference import Z
 from pumasi.analysis.refusal import Refusal
@@ -76,6 +76,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
         said.append({"who": {}, "present": [], "n": counted.everybody, "at": ["dropped"]})
     result: dict[str, Any] = {"n": counted.n, "dropped": left, "curve": [curve | _median(curve["points"]) for curve in curves]}
     result |= {"time": question["time"], "event": question["event"], "columns": columns_of(question), "said": said}
+    result |= checks.counted_as_one(question, question["event"])
     edges = {str(group): [point["time"] for point in curve["points"]] for group, curve in enumerate(curves)}
     return {"step": "done", "result": result | {"edges": edges}}
 

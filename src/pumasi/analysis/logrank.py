@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import covariates, follow_up, refusal, time_grid
+from pumasi.analysis import checks, covariates, follow_up, refusal, time_grid
 from pumasi.analysis.follow_up import Counted, Rows, columns_of, levels_of
 from pumasi.analysis.kaplan_meier import ALL_OR_NONE
 from pumasi.analysis.linear import factor
@@ -81,6 +81,7 @@ def advance(total: Sequence[float], question: dict[str, Any], state: dict[str, A
     times = question["grid"][: kept[-1] + 1]
     result: dict[str, Any] = {"n": counted.n, "dropped": left, "groups": found, "grid": times, "edges": times[-1:], "columns": present}
     result |= {"statistic": round(solver.quadratic(differences[:-1]), 4), "df": len(found) - 1}
+    result |= checks.counted_as_one(question, question["event"])
     return {"step": "done", "result": result | {"time": question["time"], "event": question["event"], "said": said}}
 
 

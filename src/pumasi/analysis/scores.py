@@ -28,17 +28,16 @@ FINEST = 100  # bins in which pairs of people are compared, at most about twice 
 _FIRST = 5  # elements before those of the search in the first sum
 
 CONSTANT = Refusal("constant-column", "'{}' has the same value for everybody, so it tells nobody from anybody")
-NOT_BINARY = Refusal("invalid-values", "the outcome '{}' must be zero or one")
+NOT_BINARY = Refusal("invalid-values", "the outcome '{}' must be zero or one, or one of its two levels")
 NO_PROBABILITY = Refusal("invalid-values", "'{}' holds values below zero or above one, so it is no probability")
 ONE_SIDED = Refusal("small-side", "fewer people than the smallest cell allows have the outcome '{}', or have it not")
 
 
-def check(question: dict[str, Any], kinds: Mapping[str, str]) -> list[str]:
-    """A score in numbers, an outcome in numbers or yes and no."""
+def check(question: dict[str, Any], kinds: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> list[str]:
+    """A score in numbers, an outcome in numbers or two levels."""
     score, outcome = question["score"], question["outcome"]
     reasons = checks.apart(score, outcome) + checks.numbers([score], kinds)
-    if kinds[outcome] not in ("number", "boolean"):
-        reasons.append(f"the outcome '{outcome}' holds {kinds[outcome]} values; it must be a column of zeros and ones")
+    reasons += checks.zero_and_one("outcome", outcome, kinds, levels)
     if not 2 <= question.get("bins", 2) <= MOST_BINS:
         reasons.append(f"scores are counted in 2 to {MOST_BINS} bins")
     return reasons
@@ -183,17 +182,19 @@ def result(question: dict[str, Any], state: dict[str, Any], groups: Sequence[dic
     score, outcome = question["score"], question["outcome"]
     edges = [group["to"] for group in groups[:-1]]
     found = {"n": state["people"], "dropped": state["dropped"], "events": state["ones"], "score": score, "outcome": outcome, "edges": edges}
+    found |= checks.counted_as_one(question, outcome)
     found["bins"] = [{"from": group["from"], "to": group["to"], "events": group["ones"], "others": group["zeros"]} for group in groups]
     derived = f"{score} in {[float(f'{edge:.15g}') for edge in edges]}"
     said: list[dict[str, Any]] = []
     for column in [score, derived] if edges else [score]:
         said.append({"who": {}, "present": [column, outcome], "n": state["people"], "at": ["n"]})
-        said.append({"who": {outcome: "1"}, "present": [column], "n": state["ones"], "at": ["events"]})
+        said.append({"who": {outcome: checks.level(question, outcome, "1")}, "present": [column], "n": state["ones"], "at": ["events"]})
     if state["repeated"]:
         return {**found, "said": said, "repeated_people": True}
     for place, (label, group) in enumerate(zip(cuts.labels(edges), groups, strict=True) if edges else ()):
         for level, rows, key in (("1", group["ones"], "events"), ("0", group["zeros"], "others")):
-            said.append({"who": {derived: label, outcome: level}, "present": [], "n": rows, "at": ["bins", place, key]})
+            who = {derived: label, outcome: checks.level(question, outcome, level)}
+            said.append({"who": who, "present": [], "n": rows, "at": ["bins", place, key]})
     return {**found, "said": said}
 
 

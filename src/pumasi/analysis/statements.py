@@ -123,7 +123,7 @@ def note_levels(result: Result, levels: Levels) -> None:
             for implied in result.get("implied_counts", []):
                 for factor in implied["factors"]:
                     place(levels[factor["column"]], factor["level"])
-                for outcome in ("0", "1"):
+                for outcome in _outcome_levels(implied):
                     place(levels[implied["outcome"]], outcome)
     for said in result.get("said", []):
         for column in (*said.get("present", []), *said["who"]):
@@ -205,10 +205,15 @@ def _model(result: Result, levels: Levels) -> Iterator[Statement]:
         yield Statement(_present(columns), result["n"], Rank.TOTAL, (("n",),))
     for implied in result.get("implied_counts", []):
         factors = {factor["column"]: place(levels[factor["column"]], factor["level"]) for factor in implied["factors"]}
-        for outcome in ("0", "1"):
-            exact = {**factors, implied["outcome"]: place(levels[implied["outcome"]], outcome)}
+        for value, level in zip(("0", "1"), _outcome_levels(implied), strict=True):
+            exact = {**factors, implied["outcome"]: place(levels[implied["outcome"]], level)}
             who = tuple((column, exact.get(column, PRESENT)) for column in columns)
-            yield Statement(who, implied[f"outcome{outcome}"], Rank.MODEL, ())
+            yield Statement(who, implied[f"outcome{value}"], Rank.MODEL, ())
+
+
+def _outcome_levels(implied: dict[str, Any]) -> list[str]:
+    """What tables call the 0 and the 1 of a model's outcome."""
+    return list(implied.get("outcome_levels", ("0", "1")))
 
 
 def _model_columns(result: Result) -> list[str]:

@@ -68,4 +68,6 @@ def people(result: dict[str, Any]) -> str:
 def notes(result: dict[str, Any], lines: Sequence[str]) -> list[str]:
     """The last lines of every text: what a dash means, if there is one, and what the method found."""
     told = [NOTE] if any(LEFT_OUT in line for line in lines) else []
+    if "counted_as_one" in result:
+        told.append(f"{result.get('outcome', result.get('event'))}: '{result['counted_as_one']}' counts as one, the other level as zero")
     return [*told, *(f"Note: {finding}" for finding in result.get("findings", []))]
