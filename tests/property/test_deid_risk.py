@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from pumasi.deid.risk.attributes import disclosure, t_hierarchical, t_ordered
-from pumasi.deid.risk.classes import Contingency, _columns, _counted, _hashed, _joined, _places, classes, grouped
+from pumasi.deid.risk.classes import Contingency, _counted, _hashed, _joined, _levels, _places, classes, grouped
 from pumasi.deid.risk.suda import special_uniques
 from pumasi.deid.risk.valuetree import heights
 from tests.risk_tables import Row, groups, made, minimal_uniques, slow
@@ -55,8 +55,8 @@ def test_a_table_is_numbered_the_same_on_every_road(rows: list[Row]) -> None:
     names = ["a", "b", "s"]
     with made("a b s", rows) as table, pytest.MonkeyPatch.context() as patched:
         with _counted(table, names) as found:
-            columns, hashes, _ = _columns(table.connection, found, names, labelled=1)
-            numbered = [_hashed(table, found, columns, hashes), _joined(table.connection, found, columns)]
+            levels = _levels(table.connection, found, names, labelled=1)
+            numbered = [_hashed(table, found, levels), _joined(table.connection, found, levels)]
         small = classes(table, quasi=["a"], sensitive=["b", "s"])
         patched.setattr("pumasi.deid.risk.classes.SMALL", 0)
         large = classes(table, quasi=["a"], sensitive=["b", "s"])

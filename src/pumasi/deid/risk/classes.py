@@ -126,16 +126,16 @@ def classes(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()
     check(table, quasi=quasi, sensitive=sensitive)
     names = [*quasi, *sensitive]
     with table.explained(), _counted(table, names) as found:
-        columns, hashes, labels = _columns(table.connection, found, names, labelled=len(sensitive))
-        coded, rows = _codes(table, found, columns, hashes)
+        levels = _levels(table.connection, found, names, labelled=len(sensitive))
+        coded, rows = _codes(table, found, levels)
+    columns = [one.column for one in levels]
     joint = Joint(tuple(columns), tuple(coded), rows)
     if not sensitive:
         return Classes(joint.columns, joint.codes, rows, (), joint)
     starts = _starts(coded[: len(quasi)])
     cls = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(rows)]))
     cells = [
-        _contingency(column, label, cls, code, rows)
-        for column, label, code in zip(columns[len(quasi) :], labels, coded[len(quasi) :], strict=True)
+        _contingency(one.column, one.texts, cls, code, rows) for one, code in zip(levels[len(quasi) :], coded[len(quasi) :], strict=True)
     ]
     shown = tuple(code[starts] for code in coded[: len(quasi)])
     return Classes(tuple(columns[: len(quasi)]), shown, np.add.reduceat(rows, starts), tuple(cells), joint)
@@ -157,10 +157,20 @@ def check(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()) 
 
 @dataclass(frozen=True)
 class Counted:
-    """A relation c0, c1 … n: combinations of values that occur, as text, and how many rows have each; `entries` of it at most."""
+    """A relation c0, c1 … n: combinations of values that occur, as text, and how many rows have each; a small one may hold some again."""
 
     sql: str
     entries: int
+    small: bool
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a column in the order of their text, a missing value first: the hash of each, and its text if that was asked for."""
+
+    column: Column
+    hashes: Hashes
+    texts: tuple[str | None, ...]
 
 
 @contextmanager
@@ -171,36 +181,34 @@ def _counted(table: Table, names: Sequence[str]) -> Iterator[Counted]:
     text = ", ".join(f"CAST({one} AS VARCHAR) AS {one}" for one in places)
     source = f"SELECT {chosen} FROM ({table.sql})"
     if table.rows <= SMALL:
-        yield Counted(f"(SELECT {text}, 1::BIGINT AS n FROM ({source}))", table.rows)
+        yield Counted(f"(SELECT {text}, 1::BIGINT AS n FROM ({source}))", table.rows, small=True)
         return
     found = f"risk_{next(_SERIAL)}"
     grouped_by = f"SELECT {', '.join(places)}, count(*) AS n FROM ({source}) GROUP BY ALL"
     table.connection.execute(f"CREATE TEMP TABLE {found} AS SELECT {text}, n FROM ({grouped_by})")
     try:
         number = table.connection.execute(f"SELECT count(*) FROM {found}").fetchone()
-        yield Counted(found, number[0] if number else 0)
+        yield Counted(found, number[0] if number else 0, small=False)
     finally:
         table.connection.execute(f"DROP TABLE IF EXISTS {found}")
 
 
-def _columns(
-    connection: duckdb.DuckDBPyConnection, found: Counted, names: Sequence[str], *, labelled: int
-) -> tuple[list[Column], list[Hashes], list[tuple[str | None, ...]]]:
-    """The levels of every column in the order of their text, a missing value first; the hash of each; the texts of the last columns."""
-    levels = " UNION ALL ".join(_each(found, places) for places in (range(0, len(names), 2), range(1, len(names), 2)) if places)
-    got = connection.execute(
-        "SELECT place, n, c IS NULL AS missing, try_cast(c AS DOUBLE) AS number, epoch_us(try_cast(c AS TIMESTAMP)) AS moment, "
-        "coalesce(regexp_matches(c, '^[+-]?0[0-9]'), false) AS padded, hash(c) AS h, "
-        f"CASE WHEN place >= {len(names) - labelled} THEN c END AS label FROM ({levels}) ORDER BY place, c NULLS FIRST"
-    ).fetchnumpy()
-    place, rows, missing = (np.asarray(got[key]).astype(np.int64) for key in ("place", "n", "missing"))
-    numbers, moments, padded = _known(got["number"]), _known(got["moment"]), np.asarray(got["padded"]).astype(bool)
-    mine = np.split(np.arange(len(place)), np.searchsorted(place, np.arange(1, len(names))))
-    columns = [_column(one, rows[at], missing[at] == 1, numbers[at], moments[at], padded[at]) for one, at in zip(names, mine, strict=True)]
-    hashes, labels = np.asarray(got["h"]), np.ma.asarray(got["label"])
-    texts = labels.data.astype(object)
-    texts[np.ma.getmaskarray(labels)] = None
-    return columns, [hashes[at] for at in mine], [tuple(texts[at]) for at in mine[len(names) - labelled :]]
+def _levels(connection: duckdb.DuckDBPyConnection, found: Counted, names: Sequence[str], *, labelled: int) -> list[Levels]:
+    """The levels of every column, with the texts of the last ones. Those of a large table one after the other, for the sake of memory."""
+    out, first = [], len(names) - labelled
+    for places in [range(len(names))] if found.small else [range(place, place + 1) for place in range(len(names))]:
+        halves = " UNION ALL ".join(_each(found, half) for half in (places[::2], places[1::2]) if half)
+        got = connection.execute(
+            "SELECT place, n, c IS NULL AS missing, try_cast(c AS DOUBLE) AS number, epoch_us(try_cast(c AS TIMESTAMP)) AS moment, "
+            "coalesce(regexp_matches(c, '^[+-]?0[0-9]'), false) AS padded, hash(c) AS h, "
+            f"CASE WHEN place >= {first} THEN c END AS label FROM ({halves}) ORDER BY place, c NULLS FIRST"
+        ).fetchnumpy()
+        for place in places:
+            at = slice(*np.searchsorted(got["place"], [place, place + 1]))
+            rows, missing, padded, hashes = (np.asarray(got[key])[at] for key in ("n", "missing", "padded", "h"))
+            column = _column(names[place], rows, missing, _known(got["number"][at]), _known(got["moment"][at]), padded)
+            out.append(Levels(column, hashes, _texts(got["label"][at]) if place >= first else ()))
+    return out
 
 
 def _each(found: Counted, places: Sequence[int]) -> str:
@@ -227,15 +235,19 @@ def _column(title: str, rows: Ints, missing: NDArray[np.bool_], numbers: Floats,
     return Column(title, kind, rows, order, bool(missing.any()))
 
 
+def _texts(found: Any) -> tuple[str | None, ...]:
+    return tuple(None if gone else text for text, gone in zip(np.ma.getdata(found), np.ma.getmaskarray(found), strict=True))
+
+
 def _known(found: Any) -> Floats:
     """Floats with NaN where the database had nothing."""
     return np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
 
 
-def _codes(table: Table, found: Counted, columns: Sequence[Column], hashes: Sequence[Hashes]) -> tuple[list[NDArray[Any]], Ints]:
+def _codes(table: Table, found: Counted, levels: Sequence[Levels]) -> tuple[list[NDArray[Any]], Ints]:
     """The number of the level in each column, and the rows, of each combination, in the order of the levels."""
-    few = found.entries <= FEW and all(len(np.unique(one)) == len(one) for one in hashes)
-    coded, rows = _hashed(table, found, columns, hashes) if few else _joined(table.connection, found, columns)
+    few = found.entries <= FEW and all(len(np.unique(one.hashes)) == len(one.hashes) for one in levels)
+    coded, rows = _hashed(table, found, levels) if few else _joined(table.connection, found, levels)
     group, groups = grouped(coded)  # the database's order differs from run to run, and with it the last digit of a sum
     one = np.empty(groups, dtype=np.int64)
     one[group] = np.arange(len(group))
@@ -247,15 +259,16 @@ SMALL = 100_000  # rows of a table that is read twice, for its levels and for it
 FEW = 500_000  # combinations that are numbered by hashes
 
 
-def _hashed(table: Table, found: Counted, columns: Sequence[Column], hashes: Sequence[Hashes]) -> tuple[list[NDArray[Any]], Ints]:
+def _hashed(table: Table, found: Counted, levels: Sequence[Levels]) -> tuple[list[NDArray[Any]], Ints]:
     """By hashes, no two of which are the same in a column: quicker where there are not many combinations."""
-    parts = ", ".join(f"hash(c{place}) AS h{place}" for place in range(len(hashes)))
+    parts = ", ".join(f"hash(c{place}) AS h{place}" for place in range(len(levels)))
     got = table.connection.execute(f"SELECT {parts}, n FROM {found.sql}").fetchnumpy()
     coded, rows = [], np.asarray(got["n"], dtype=np.int64)
-    for place, (column, levels) in enumerate(zip(columns, hashes, strict=True)):
+    for place, one in enumerate(levels):
         mine = np.asarray(got[f"h{place}"])
-        code = _places(levels, mine)
-        if not (np.array_equal(levels[code], mine) and np.array_equal(np.bincount(code, weights=rows, minlength=len(levels)), column.rows)):
+        code = _places(one.hashes, mine)
+        counted = np.bincount(code, weights=rows, minlength=one.column.levels)
+        if not (np.array_equal(one.hashes[code], mine) and np.array_equal(counted, one.column.rows)):
             raise PumasiError(f"{table.where}: the table was changed while it was read; run it again")
         coded.append(code)
     return coded, rows
@@ -273,17 +286,17 @@ def _places(levels: Hashes, hashes: Hashes) -> Ints:
     return np.asarray(order[np.searchsorted(levels[order], hashes).clip(max=len(order) - 1)])
 
 
-def _joined(connection: duckdb.DuckDBPyConnection, found: Counted, columns: Sequence[Column]) -> tuple[list[NDArray[Any]], Ints]:
+def _joined(connection: duckdb.DuckDBPyConnection, found: Counted, levels: Sequence[Levels]) -> tuple[list[NDArray[Any]], Ints]:
     """By the values themselves, in as few bytes as the levels need."""
     parts, joins = [], []
-    for place, column in enumerate(columns):
-        small = next(width for width, top in _WIDTHS if column.levels <= top)
+    for place, one in enumerate(levels):
+        small = next(width for width, top in _WIDTHS if one.column.levels <= top)
         parts.append(f"CAST(l{place}.k AS {small}) AS c{place}")
-        levels = f"SELECT DISTINCT c{place} FROM {found.sql}"
-        numbered = f"SELECT c{place}, row_number() OVER (ORDER BY c{place} NULLS FIRST) - 1 AS k FROM ({levels})"
+        each = f"SELECT DISTINCT c{place} FROM {found.sql}"
+        numbered = f"SELECT c{place}, row_number() OVER (ORDER BY c{place} NULLS FIRST) - 1 AS k FROM ({each})"
         joins.append(f"JOIN ({numbered}) AS l{place} ON f.c{place} IS NOT DISTINCT FROM l{place}.c{place}")
     got = connection.execute(f"SELECT {', '.join(parts)}, n FROM {found.sql} AS f {' '.join(joins)}").fetchnumpy()
-    return [np.asarray(got[f"c{place}"]) for place in range(len(columns))], np.asarray(got["n"], dtype=np.int64)
+    return [np.asarray(got[f"c{place}"]) for place in range(len(levels))], np.asarray(got["n"], dtype=np.int64)
 
 
 _WIDTHS = (("UTINYINT", 1 << 8), ("USMALLINT", 1 << 16), ("UINTEGER", 1 << 32))
