@@ -114,6 +114,17 @@ def test_information_left_is_a_ratio_of_entropies() -> None:
     assert (n.information, n.distance, n.quantiles[0]) == (1.0, 0.0, pytest.approx((1.15, 1.75, 2.5, 3.25, 3.85)))
 
 
+def test_quantiles_are_nobodys_number() -> None:
+    ids = [20_000_003 + 70_001 * number for number in range(21)]
+    with made("id kept", words("\n".join(f"{one} {one}" for one in ids))) as before:
+        before.connection.execute("CREATE TABLE later AS SELECT sha256(CAST(id AS VARCHAR)) AS id, kept FROM given")
+        from dataclasses import replace
+
+        hidden, shown = kept(before, replace(before, sql="SELECT * FROM later"))
+    assert hidden.quantiles == (None, None)
+    assert shown.quantiles[0] is not None and not set(shown.quantiles[0]) & set(map(float, ids))
+
+
 def test_relations_are_one_for_the_same_and_none_for_the_unrelated() -> None:
     rows = words("\n".join(f"{a} {a * 2} {b}" for a in "abcd" for b in "xyz" for _ in range(10)))
     with made("a twice b", rows) as table:

@@ -138,13 +138,14 @@ class _Plan:
         return value
 
     def _refuse_identifiers(self, value: Value, where: str) -> None:
-        if value.kind not in ("VARCHAR", "text"):
+        if value.kind not in ("VARCHAR", "text", "JSON"):
             return
         sentence = (
             f"{where} would be shown, but holds what looks like a registration number, a telephone or a mail address; "
             "drop it, mend the rows, or write checked = true into its rule once somebody has seen that it is none"
         )
-        self.layers.refuse(sql.telling(value.sql), sentence, value, shown=value)
+        read = self.layers.add(f"CAST({value.sql} AS VARCHAR)", "VARCHAR", value) if value.kind == "JSON" else value
+        self.layers.refuse(sql.telling(read.sql), sentence, read, shown=read)
 
     def finished(self, decisions: Mapping[str, Decision], picked: Mapping[str, Value]) -> Treated:
         """All columns in one SELECT, sorted. Rows are grouped by person only where the pseudonym is shown anyway."""

@@ -6,6 +6,7 @@ tables have by themselves is compared.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -27,7 +28,8 @@ COLUMNS = 12
 class Kept:
     """A column before and after. `information`: entropy after / entropy before, the share that is left (1 - the loss of non-uniform
     entropy, A. Gionis, T. Tassa 2009); None for a column that said nothing before. `distance`: half the sum of differences between the
-    shares of equal values, 0 the same and 1 nothing in common. Levels, missing shares, and quantiles of numbers, before and after."""
+    shares of equal values, 0 the same and 1 nothing in common. Levels, missing shares, and quantiles of what is numbers before and after,
+    rounded so that they are nobody's number."""
 
     column: str
     levels: tuple[int, int]
@@ -66,8 +68,17 @@ def _kept(before: Table, after: Table, column: str) -> Kept:
         (old.missing, new.missing),
         min(end / start, 1.0) if start > 0 else None,
         _distance(old, new),
-        (old.quantiles, new.quantiles),
+        (_shown(old.quantiles), _shown(new.quantiles)) if old.quantiles and new.quantiles else (None, None),
     )
+
+
+def _shown(quantiles: tuple[float, ...]) -> tuple[float, ...]:
+    """Quantiles to a hundredth of their spread, which is enough for a picture, and of a patient number leaves nobody's."""
+    spread = quantiles[-1] - quantiles[0]
+    if spread <= 0:
+        return quantiles
+    digits = 2 - math.floor(math.log10(spread))
+    return tuple(round(one, digits) for one in quantiles)
 
 
 @dataclass(frozen=True)
