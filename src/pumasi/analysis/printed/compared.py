@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pumasi.analysis.printed.layout import LEFT_OUT, between, fixed, number, p, percent, table, whole
+from pumasi.analysis.printed.layout import LEFT_OUT, between, fixed, measured, number, p, percent, span, table, whole
 
 Result = dict[str, Any]
 _TESTS = {"welch": "Welch", "student": "Student", "anova": "Fisher"}
@@ -12,15 +12,14 @@ _TESTS = {"welch": "Welch", "student": "Student", "anova": "Fisher"}
 
 def correlation(result: Result) -> list[str]:
     rows = [
-        [one["one"], one["other"], whole(one["n"]), fixed(one["r"]), between(one["low"], one["high"], 3), p(one["p"])]
-        for one in result["pairs"]
+        [one["one"], one["other"], whole(one["n"]), fixed(one["r"]), span(one["low"], one["high"]), p(one["p"])] for one in result["pairs"]
     ]
     return table(["", "", "people", "r", "95 % interval", "p"], rows, left=2)
 
 
 def means(result: Result) -> list[str]:
     """ttest and anova: the groups, then each test."""
-    groups = [[str(one["level"]), whole(one["n"]), number(one["mean"]), number(one["sd"])] for one in result["groups"]]
+    groups = [[str(one["level"]), whole(one["n"]), measured(one["mean"]), measured(one["sd"])] for one in result["groups"]]
     lines = [f"{result['column']} by {result['by']}", *table([result["by"], "people", "mean", "sd"], groups), ""]
     tests = [(label, result[key]) for key, label in _TESTS.items() if result.get(key)]
     if not tests:
@@ -40,7 +39,7 @@ def means(result: Result) -> list[str]:
 
 def roc(result: Result) -> list[str]:
     area, interval, bounds = result["estimates"]["auroc"], result["intervals"]["auroc"], result["bounds"]["auroc"]
-    rows = [["AUROC", fixed(area), _interval(interval), between(bounds[0], bounds[1])]]
+    rows = [["AUROC", fixed(area), _interval(interval), span(bounds[0], bounds[1])]]
     lines = [*_outcome(result), *table(["", "", "95 % interval", "bounds of binning"], rows), ""]
     shown = ("sensitivity", "specificity", "ppv", "npv")
     points = [[f"> {number(one['threshold'])}", *(fixed(one[key]) for key in shown)] for one in result["curve"]]
@@ -53,15 +52,13 @@ def calibration(result: Result) -> list[str]:
     rows = [[label, fixed(estimates[key]), fixed(errors[key]), _interval(result["intervals"][key])] for key, label in names.items()]
     ratio = [["observed / expected", fixed(estimates["ratio"]), "", ""]]
     lines = [*_outcome(result), *table(["", "", "std err", "95 % interval"], rows + ratio), ""]
-    curve = [
-        [fixed(one["predicted"]), fixed(one["observed"]), between(one["low"], one["high"], 3), whole(one["n"])] for one in result["curve"]
-    ]
+    curve = [[fixed(one["predicted"]), fixed(one["observed"]), span(one["low"], one["high"]), whole(one["n"])] for one in result["curve"]]
     return lines + table(["predicted", "observed", "95 % interval", "people"], curve)
 
 
 def brier(result: Result) -> list[str]:
     names = ("brier", "scaled", "reliability", "resolution", "uncertainty", "within")
-    return [*_outcome(result), *table(["", ""], [[name, fixed(result["estimates"][name], 4)] for name in names])]
+    return [*_outcome(result), *table(["part", "value"], [[name, fixed(result["estimates"][name], 4)] for name in names])]
 
 
 def _outcome(result: Result) -> list[str]:
@@ -71,4 +68,4 @@ def _outcome(result: Result) -> list[str]:
 
 
 def _interval(ends: list[float] | None) -> str:
-    return between(ends[0], ends[1]) if ends else LEFT_OUT
+    return span(ends[0], ends[1]) if ends else LEFT_OUT

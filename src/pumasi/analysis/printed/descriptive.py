@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pumasi.analysis.printed.layout import LEFT_OUT, between, fixed, number, p, percent, table, whole
+from pumasi.analysis.printed.layout import LEFT_OUT, between, fixed, measured, number, p, percent, table, whole
 
 Result = dict[str, Any]
 _BAR = 40
@@ -17,7 +17,7 @@ def count(result: Result) -> list[str]:
 def describe(result: Result) -> list[str]:
     rows = []
     for name, column in result["columns"].items():
-        spread = f"{number(column['mean'])} ({number(column['sd'])})" if "mean" in column else ""
+        spread = f"{measured(column['mean'])} ({measured(column['sd'])})" if "mean" in column else ""
         rows.append([name, whole(column["n"]), whole(column["missing"]), spread])
         rows += [[f"  {level}", whole(n), "", ""] for level, n in column.get("levels", {}).items()]
     return table(["", "people", "missing", "mean (sd)"], rows)
@@ -47,7 +47,7 @@ def cross(result: Result) -> list[str]:
             )
             if test["smallest_expected"] < 5:
                 lines.append(f"the least expected count is {number(test['smallest_expected'], 2)}: take this p as a rough one")
-    return lines
+    return [*lines, "In brackets: per cent of the row."] if any("(" in line for line in lines) else lines
 
 
 def table1(result: Result) -> list[str]:
@@ -61,7 +61,7 @@ def table1(result: Result) -> list[str]:
         last = [fixed(about.get("largest")), p(about.get("p"))] if about else ["", ""]
         last = last if groups else []
         if "mean" in column:
-            cells = [f"{number(group['columns'][name]['mean'])} ({number(group['columns'][name]['sd'])})" for group in everybody]
+            cells = [f"{measured(group['columns'][name]['mean'])} ({measured(group['columns'][name]['sd'])})" for group in everybody]
             rows.append([f"{name}, mean (sd)", *cells, *last])
         elif "levels" in column:
             rows.append([f"{name}, n (%)", *[""] * len(everybody), *last])

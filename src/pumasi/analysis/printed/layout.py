@@ -42,6 +42,12 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits - 1}e}"
 
 
+def measured(value: float | None, digits: int = 4) -> str:
+    """The same with zeros at the end, so that the means of a table are told to the same digits."""
+    text = "" if value is None else f"{value:#.{digits}g}".rstrip(".")
+    return text if text and value and "e" not in text and abs(value) >= 1e-4 else number(value, digits)
+
+
 def fixed(value: float | None, digits: int = 3) -> str:
     return LEFT_OUT if value is None else f"{value:.{digits}f}"
 
@@ -56,6 +62,11 @@ def p(value: float | None) -> str:
 
 def between(low: float | None, high: float | None, digits: int = 4) -> str:
     return LEFT_OUT if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
+
+
+def span(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval of what is told to so many decimals: a correlation, a probability."""
+    return LEFT_OUT if low is None or high is None else f"{fixed(low, digits)} to {fixed(high, digits)}"
 
 
 def people(result: dict[str, Any]) -> str:

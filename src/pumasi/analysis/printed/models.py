@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from pumasi.analysis.inference import Z
-from pumasi.analysis.printed.layout import LEFT_OUT, between, fixed, number, p, percent, table, whole
+from pumasi.analysis.printed.layout import LEFT_OUT, between, fixed, number, p, percent, span, table, whole
 
 Result = dict[str, Any]
 
@@ -88,7 +88,7 @@ def kaplan_meier(result: Result) -> list[str]:
     lines: list[str] = []
     for curve in result["curve"]:
         lines.append(f"{_group(curve)}{whole(curve['n'])} people, median {_median(curve)}")
-        rows = [[*_point(one), between(one["lower"], one["upper"])] for one in curve["points"]]
+        rows = [[*_point(one), span(one["lower"], one["upper"], 4)] for one in curve["points"]]
         lines += table([result["time"], "at risk", "events", "censored", "survival", "std err", "95 % band"], rows, left=0)
         lines.append("")
     return lines[:-1]
