@@ -3,7 +3,7 @@
 More is better, but for rounds. The peer is FLamby (Ogier du Terrail and others, NeurIPS 2022 Datasets and Benchmarks): means over its
 five seeds, from the files of its repository; ours has no seed. Ours are the methods as nodes run them, over masked sums, on the training
 sets; the penalty is chosen by cross-validation inside them, and the test sets are used once. The penalty of the Cox model is on the
-columns as FLamby has them, that of the logistic one on standardised ones. Studies ask for larger cells; these folds hold few with a rare level.
+columns as FLamby has them, that of the logistic one on standardised ones. Studies ask for larger cells.
 """
 
 from __future__ import annotations
