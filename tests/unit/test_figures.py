@@ -27,6 +27,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     "calibration": {
         "curve": [
             {"predicted": 0.2, "observed": 0.25, "low": 0.2, "high": 0.31, "n": 90},
+            {"predicted": 0.5, "observed": 0.4, "low": None, "high": None, "n": 90},
             {"predicted": 0.7, "observed": None, "low": None, "high": None, "n": 4},
         ],
         "estimates": {"intercept": 0.1, "slope": 0.9}, "intervals": {"intercept": [0, 0.2], "slope": [0.7, 1.1]},

@@ -23,6 +23,7 @@ STYLES = ("-", "--", "-.", ":")
 # The first that is installed: Debian's, Google's, Windows', macOS'.
 KOREAN_FONTS = ("NanumGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "Apple SD Gothic Neo", "NanumBarunGothic", "UnDotum")
 _Z = 1.959963984540054
+_RATIOS = {"cox": "log hazard ratio", "binomial": "log odds ratio", "poisson": "log rate ratio", "gamma": "log ratio of means"}
 
 
 def draw(result: Result, path: Path) -> Path:
@@ -108,11 +109,13 @@ def _calibration(result: Result, figure: Figure) -> None:
     axes = _axes(figure, str(result["name"]), "predicted", "observed")
     curve = [one for one in result["curve"] if one["observed"] is not None]
     across, up = [one["predicted"] for one in curve], [one["observed"] for one in curve]
-    spread = [[one["observed"] - one["low"] for one in curve], [one["high"] - one["observed"] for one in curve]]
+    low, high = ([_or(one[end], one["observed"]) for one in curve] for end in ("low", "high"))  # no interval where people have several rows
     axes.plot([0, 1], [0, 1], ":", color="0.5")
+    spread = [[at - one for at, one in zip(up, low, strict=True)], [one - at for at, one in zip(up, high, strict=True)]]
     axes.errorbar(across, up, yerr=spread, fmt="-o", color=COLOURS[0], markersize=4, capsize=3)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    end = min(1.0, 1.1 * max([*across, *high], default=1.0))  # so that rare outcomes fill it too
+    axes.set_xlim(0, end)
+    axes.set_ylim(0, end)
     axes.set_aspect("equal")
     told = [
         f"{name} {value:.3f}{_interval(result, name)}"
@@ -148,7 +151,8 @@ def _model(result: Result, figure: Figure) -> None:
     """Coefficients with their 95 % intervals."""
     names = [name for name in result["coefficients"] if name != "Intercept"]
     rows = [(name, result["coefficients"][name], result["standard_errors"][name]) for name in names]
-    _forest([(name, at, at - _Z * error, at + _Z * error) for name, at, error in rows], result, figure, "coefficient")
+    label = _RATIOS.get("cox" if result["kind"] == "cox" else result.get("family", ""), "coefficient")
+    _forest([(name, at, at - _Z * error, at + _Z * error) for name, at, error in rows], result, figure, label)
 
 
 def _meta(result: Result, figure: Figure) -> None:
