@@ -15,7 +15,7 @@ MOST_CELLS = 2_500
 OUTSIDE = Refusal(
     "unknown-level",
     "'{}' holds a value that the permits do not name as a level; hospitals name only values that enough of their own people have, "
-    "so give levels = [...] in study.toml",
+    "so give levels = [...] in study.toml, or leave other rows out with a condition: where = \"column IN ('one', 'another')\"",
 )
 TOO_LARGE = Refusal("beyond-measure", "'{}' holds values beyond anything that is measured; correct the file")
 

@@ -220,7 +220,8 @@ def _token_reasons(token: _Token, *, outcome: str, kinds: Mapping[str, str], lev
     if kinds[name] == "date":
         return [f"'{name}' holds dates, which a model cannot use; keep only the year, or leave it out"]
     if (token.kind == "category" or kinds[name] != "number") and len(levels.get(name, ())) < 2:
-        return [f"'{name}' has fewer than two agreed levels, so it cannot be a category; give levels = [...] in the study"]
+        empty = "" if levels.get(name) else " (it is empty, or no value of it is shared by enough people of one hospital)"
+        return [f"'{name}' has fewer than two agreed levels{empty}, so it cannot be a category; give levels = [...] in study.toml"]
     return []
 
 
