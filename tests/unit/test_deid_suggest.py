@@ -8,6 +8,7 @@ import random
 import tomllib
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -113,6 +114,23 @@ def test_numbers_that_repeat_as_ids_do_are_not_kept_whatever_their_column_is_cal
     assert all("pseudonym" in found[name].treatment and found[name].confirm for name in ("x1", "x2")), found
     assert found["pulse"].treatment == '"keep"'
     assert "perhaps" not in found["platelets"].english
+
+
+def test_dates_written_as_numbers_are_never_kept(tmp_path: Path) -> None:
+    r = random.Random(15)
+    days = [date(2012, 1, 1) + timedelta(days=int(4000 * r.random() ** 0.5)) for _ in range(3000)]
+    columns = {
+        "visit_date": [str((day - date(1899, 12, 30)).days) for day in days],
+        "검사일": [f"{(day - date(1899, 12, 30)).days}.5" for day in days],
+        "x1": [str((day - date(1899, 12, 30)).days) for day in days],
+        "x2": [f"{day:%Y%m%d}.0" for day in days],
+        "x3": [str((day - date(1970, 1, 1)).days) for day in days],
+        "leukocytes": [str(round(r.gauss(7000, 1800))) for _ in days],
+        "amount": [str(10 * round(r.lognormvariate(9, 1))) for _ in days],
+    }
+    found = proposals(save(tmp_path / "t.csv", columns))
+    assert {name for name, one in found.items() if one.treatment == '"drop"'} == {"visit_date", "검사일", "x1", "x2", "x3"}
+    assert "pseudonym" not in found["amount"].treatment
 
 
 def test_long_numbers_that_recur_among_short_values_are_no_codes(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ STIGMA = (
     ),
     *("Z70", "Z72", "Z86.5", "Z91.5"),
 )
+COUNTED = (9_000, 50_000)  # days from the end of 1899, where spreadsheets begin: 1924 to 2036; from 1960 and 1970: 1984 to 2106
 ICD = re.compile(r"[A-TV-Z]\d[0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
 ATC = re.compile(r"[A-DGHJL-NPR-SV]\d{2}[A-Z]{2}\d{2}")
 
@@ -238,11 +239,12 @@ def numbers(case: Case) -> Proposal | None:
             "body measures; extremes become the limit",
         )
     coded = case.role in ("code", "occupation", "nationality", "social", "diagnosis", "drug", "age group", "region")
-    if not coded and (named := identities.repeating(case)) is not None:
-        return named
+    if not coded and (found := _days_as_numbers(case) or identities.repeating(case)) is not None:
+        return found
     if coded or (column.distinct <= 50 and column.rare):
         return case.says(RARE, 0.75, "코드 값입니다. 드문 값을 숨깁니다", "codes; those of few people are hidden", confirm=True)
-    if column.unique > 0.5 and column.filled >= 20 and column.high > column.low:
+    fine = (column.unique > 0.5 and column.filled >= 20) or (column.low >= identities.LONG and identities.stepped(column))
+    if fine and column.high > column.low:
         to = 10.0 ** (math.floor(math.log10(column.high - column.low)) - 2)
         return case.says(
             f'{{ do = "round", to = {to:.12g} }}',
@@ -256,6 +258,23 @@ def numbers(case: Case) -> Proposal | None:
         0.7,
         "반복되는 수치(측정값·척도)이며 식별자 형태가 없습니다",
         "numbers that repeat, as measurements or scales; no identifier was found",
+        confirm=True,
+    )
+
+
+def _days_as_numbers(case: Case) -> Proposal | None:
+    """20240103.0, or days that a spreadsheet or a statistics program counts from 1899, 1960 or 1970: no rule moves them."""
+    column = case.column
+    low, high = column.low or 0, column.high or 0
+    written = low >= 18500101 and high <= 21501231
+    counted = low >= COUNTED[0] and high <= COUNTED[1] and column.distinct >= 50
+    if case.role not in ("date", "birth", "death") and not written and not counted:
+        return None
+    return case.says(
+        DROP,
+        0.7 if case.role or written else 0.5,
+        "숫자로 적힌 날짜로 보입니다. 2024-03-05처럼 적은 뒤 다시 제안받으십시오",
+        "these seem to be dates written as numbers; write them as 2024-03-05 and ask again",
         confirm=True,
     )
 

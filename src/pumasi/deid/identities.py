@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from pumasi.deid.case import DROP, RARE, Case, Proposal
@@ -103,9 +104,9 @@ def ids(case: Case) -> Proposal | None:
 def keys(case: Case) -> Proposal | None:
     """Codes and whole numbers that hardly ever repeat are ids, even when the name does not say so."""
     column = case.column
-    if column.filled < 20 or column.unique < 0.9 or not _like_a_code(column) or (column.numeric and column.whole < column.filled):
+    if case.role == "date" or column.filled < 20 or column.unique < 0.9 or not _like_a_code(column) or (column.numeric and column.whole < column.filled):
         return None
-    if column.numeric and (column.highest or 0) < 1000 and column.unique < 0.99:
+    if column.numeric and (stepped(column) or ((column.highest or 0) < 1000 and column.unique < 0.99)):
         return None
     return case.says(
         _pseudonym(case),
@@ -119,7 +120,7 @@ def keys(case: Case) -> Proposal | None:
 def repeating(case: Case) -> Proposal | None:
     """Long whole numbers, and numbers that count through a range: ids of people with several rows, whatever the column is called."""
     column = case.column
-    if column.whole < column.filled or column.filled < 20:
+    if column.whole < column.filled or column.filled < 20 or stepped(column):
         return None
     long = (column.low or 0) >= LONG and (column.distinct > 20 or not case.person)
     if not long and not _counts_through(column):
@@ -132,6 +133,13 @@ def repeating(case: Case) -> Proposal | None:
         f"{what[1]} that repeat, as ids do; where they are codes or measurements, write rare or round instead",
         confirm=True,
     )
+
+
+def stepped(column: Column) -> bool:
+    """Whether all numbers are multiples of ten or more, as amounts of money and counts of cells are, and ids are not."""
+    if not column.levels or len(column.levels) <= 20 or column.whole < column.filled or (column.highest or 0) > 1e15:
+        return False
+    return math.gcd(*(int(float(value)) for value in column.levels)) >= 10
 
 
 def _counts_through(column: Column) -> bool:
