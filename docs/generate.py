@@ -188,6 +188,7 @@ STUDY_WORDS: dict[str, dict[str, str]] = {
     "table": {
         "person": "the column that tells people apart; it becomes a pseudonym with a random key per permit",
         "columns": "an allow-list: what is not named here never reaches a workspace",
+        "where": "a condition for every analysis of the table, next to its own (may be left out): `age IS NOT NULL AND sbp IS NOT NULL`",
     },
     "column": {
         "is": f"one of {_listed(codes.ColumnClass)}; an identifier is always dropped, named or not",

@@ -316,3 +316,24 @@ def test_a_file_that_is_not_there_or_asks_nothing_says_so(tmp_path: Path) -> Non
     assert read(path).analyses == []
     with pytest.raises(Invalid, match="asks nothing"):
         read_to_run(path)
+
+
+def test_the_condition_of_a_table_holds_for_each_of_its_analyses(tmp_path: Path) -> None:
+    both = STUDY.replace('person = "patient_no"', 'person = "patient_no"\nwhere = "age > 1 OR age < 9"', 1)
+    both = both.replace('by = ["aspirin", "conscious"]', 'by = ["aspirin", "conscious"]\nwhere = "aspirin = 1"', 1)
+    file = tmp_path / "study.toml"
+    file.write_text(both + META, encoding="utf-8")
+    found = {analysis["kind"]: analysis.get("where") for analysis in read(file).analyses}
+    assert found["table"] == "(age > 1 OR age < 9) AND (aspirin = 1)"
+    assert found["describe"] == "age > 1 OR age < 9"
+    assert found["meta"] is None  # that of its model
+
+
+META = """
+[[analysis]]
+name = "over hospitals"
+kind = "meta"
+table = "patients"
+analysis = "death14 model"
+term = "age"
+"""

@@ -17,7 +17,7 @@ from pumasi.kernel.errors import Invalid
 from pumasi.kernel.study import ColumnRule, TableRule, TreatedColumnRule, level_text
 
 _TOP = {"title": str, "purpose": str, "smallest_cell": int, "tables": dict, "analysis": list}
-_TABLE = {"person": str, "columns": dict}
+_TABLE = {"person": str, "columns": dict, "where": str}
 _COLUMN = {"is": str, "keep": str, "treat": None, "levels": list}
 _LINES = ("title", "person", "name", "table")
 _LINE = "one printable line of at most 300 characters, without spaces at its ends"
@@ -90,7 +90,7 @@ class _Reader:
             value["purpose"],
             value["smallest_cell"],
             {name: table for name, table in tables.items() if table},
-            analyses,
+            [_conditioned(analysis, value["tables"][analysis["table"]].get("where")) for analysis in analyses],
         )
 
     def _sections(self, value: Any) -> dict[str, Any]:
@@ -231,6 +231,13 @@ class _Reader:
                 key = re.match(r"\s*((?:\"[^\"]*\"|'[^']*'|[^\s=#\"']+))\s*=", line)
                 places.append((section, _dotted(key[1]) if key else ("",)))
         return places
+
+
+def _conditioned(analysis: dict[str, Any], where: str | None) -> dict[str, Any]:
+    """An analysis with the condition of its table as well; a meta-analysis without one of its own has that of its model."""
+    if where is None or (analysis["kind"] == "meta" and "where" not in analysis):
+        return analysis
+    return analysis | {"where": f"({where}) AND ({analysis['where']})" if "where" in analysis else where}
 
 
 def _dotted(key: str) -> tuple[str, ...]:
