@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,21 @@ from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parent
 TOGETHER = ("story", "browser", "torture", "sandbox")  # folders whose tests share something large, or need quiet among themselves
-FIRST = ("story", "browser", "torture", "property")  # the long ones; chance decides what they reach, so nothing counts as covered by them
+FIRST = ("story", "browser", "torture", "property")  # the long ones
+
+# The tests of kernel, ledger and airlock. Nothing counts as covered by others, which reach it by the way or by chance, and which
+# would take twice as long if they were traced.
+COUNTED = re.compile(
+    r"(spec|golden)/|unit/test_(kernel_\w+|airlock|bundle|certificate|describe|evidence|gossip|handover|note|rotation|tiles|tree|verify\w*|witness)\.py"
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    folders = {item: item.path.relative_to(TESTS).parts[0] for item in items}
+    files = {item: item.path.relative_to(TESTS).as_posix() for item in items}
+    folders = {item: file.partition("/")[0] for item, file in files.items()}
     items.sort(key=lambda item: FIRST.index(folders[item]) if folders[item] in FIRST else len(FIRST))
-    for item, folder in folders.items():
-        if folder in FIRST:
+    for item, file in files.items():
+        if not COUNTED.match(file):
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -88,6 +88,18 @@ def test_append_returns_the_index_and_leaf_gives_it_back() -> None:
     assert [tree.leaf(index) for index in range(8)] == [leaf_hash(leaf) for leaf in LEAVES]
 
 
+@pytest.mark.parametrize("size", range(len(LEAVES) + 1))
+def test_a_tree_is_made_again_of_its_nodes_and_of_no_others(size: int) -> None:
+    tree = tree_of(LEAVES[:size])
+    levels = [bytearray(tree.nodes(level, 0)) for level in range(max(size.bit_length(), 1))]
+    again = Tree.of_levels([bytearray(level) for level in levels], size)
+    assert (again.root(), again.size) == (tree.root(), size)
+    assert tree.nodes(len(levels), 0) == b""
+    for wrong in (size + 1, size + 8, 2 * size + 1):
+        with pytest.raises(Tampered, match="does not have the nodes"):
+            Tree.of_levels(levels, wrong)
+
+
 TREE = tree_of(LEAVES[:7])
 ROOT, LEAF, PROOF = TREE.root(), leaf_hash(LEAVES[2]), TREE.inclusion_proof(2)
 
