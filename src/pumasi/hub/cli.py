@@ -66,12 +66,16 @@ def serve(home: Home) -> None:
     from pumasi.store.memory import give_back
 
     give_back()
+    import asyncio.sslproto
+
     import uvicorn
 
     from pumasi.hub.app import make_app, open_hub
     from pumasi.hub.settings import load
     from pumasi.store.jsonlog import start_logging
 
+    # asyncio would hold 256 KiB for each connection, of which hundreds of parties keep several open; a record of TLS has 16 at most
+    asyncio.sslproto.SSLProtocol.max_size = 32 << 10
     settings = load(home)
     with _alone(home):
         start_logging(home / "hub.log", "hub")
