@@ -157,11 +157,16 @@ def check(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()) 
 
 @dataclass(frozen=True)
 class Counted:
-    """A relation c0, c1 … n: combinations of values that occur, as text, and how many rows have each; a small one may hold some again."""
+    """A relation c0, c1 … n: combinations of values that occur, as text, and how many rows have each; of a small table its rows, without n."""
 
     sql: str
     entries: int
     small: bool
+
+    @property
+    def rows(self) -> str:
+        """How many rows a group of entries stands for, in SQL."""
+        return "count(*)" if self.small else "sum(n)::BIGINT"
 
 
 @dataclass(frozen=True)
@@ -175,13 +180,13 @@ class Levels:
 
 @contextmanager
 def _counted(table: Table, names: Sequence[str]) -> Iterator[Counted]:
-    """The combinations of a table, each once. A small table is left as it is: its rows are sorted sooner than their text is grouped."""
+    """The combinations of a table. A small one is left as it is: its rows are sorted sooner than their text is grouped."""
     chosen = ", ".join(f"{name(one)} AS c{place}" for place, one in enumerate(names))
     places = [f"c{place}" for place in range(len(names))]
     text = ", ".join(f"CAST({one} AS VARCHAR) AS {one}" for one in places)
     source = f"SELECT {chosen} FROM ({table.sql})"
     if table.rows <= SMALL:
-        yield Counted(f"(SELECT {text}, 1::BIGINT AS n FROM ({source}))", table.rows, small=True)
+        yield Counted(f"(SELECT {text} FROM ({source}))", table.rows, small=True)
         return
     found = f"risk_{next(_SERIAL)}"
     grouped_by = f"SELECT {', '.join(places)}, count(*) AS n FROM ({source}) GROUP BY ALL"
@@ -216,7 +221,7 @@ def _each(found: Counted, places: Sequence[int]) -> str:
     cells = [f"c{place}" for place in places]
     column = " ".join(f"WHEN grouping(c{place}) = 0 THEN {place}" for place in places)
     return (
-        f"SELECT CASE {column} END AS place, coalesce({', '.join([*cells, 'NULL'])}) AS c, sum(n)::BIGINT AS n "
+        f"SELECT CASE {column} END AS place, coalesce({', '.join([*cells, 'NULL'])}) AS c, {found.rows} AS n "
         f"FROM {found.sql} GROUP BY GROUPING SETS ({', '.join(f'({cell})' for cell in cells)})"
     )
 
@@ -261,17 +266,17 @@ FEW = 500_000  # combinations that are numbered by hashes
 
 def _hashed(table: Table, found: Counted, levels: Sequence[Levels]) -> tuple[list[NDArray[Any]], Ints]:
     """By hashes, no two of which are the same in a column: quicker where there are not many combinations."""
-    parts = ", ".join(f"hash(c{place}) AS h{place}" for place in range(len(levels)))
-    got = table.connection.execute(f"SELECT {parts}, n FROM {found.sql}").fetchnumpy()
-    coded, rows = [], np.asarray(got["n"], dtype=np.int64)
+    parts = [f"hash(c{place}) AS h{place}" for place in range(len(levels))]
+    got = table.connection.execute(f"SELECT {', '.join(parts if found.small else [*parts, 'n'])} FROM {found.sql}").fetchnumpy()
+    coded = []
     for place, one in enumerate(levels):
         mine = np.asarray(got[f"h{place}"])
         code = _places(one.hashes, mine)
-        counted = np.bincount(code, weights=rows, minlength=one.column.levels)
-        if not (np.array_equal(one.hashes[code], mine) and np.array_equal(counted, one.column.rows)):
+        # What is small was read a second time here.
+        if found.small and not (np.array_equal(one.hashes[code], mine) and np.array_equal(np.bincount(code), one.column.rows)):
             raise PumasiError(f"{table.where}: the table was changed while it was read; run it again")
         coded.append(code)
-    return coded, rows
+    return coded, np.ones(len(coded[0]), dtype=np.int64) if found.small else np.asarray(got["n"], dtype=np.int64)
 
 
 def _places(levels: Hashes, hashes: Hashes) -> Ints:
