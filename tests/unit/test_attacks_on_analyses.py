@@ -26,6 +26,7 @@ AGREED = AgreedTable.model_validate(
             "cost": column("number", []),
             "sex": column("text", ["F", "M"]),
             "ward": column("text", ["a", "b", "c"]),
+            "band": column("text", ["young", "that", "old"]),
             "hiv": column("number", ["0", "1"], two=True),
         },
     }
@@ -34,7 +35,7 @@ VICTIM = {"age": 57.3, "cost": 9_876.5, "sex": "F", "ward": "a", "hiv": 1}
 
 
 def hospitals(count: int = 3) -> dict[str, pd.DataFrame]:
-    """600 people; the victim is the only one of 57.3 years, and the attacker knows everything but `hiv` and `cost`."""
+    """600 people; the victim is the only one of 57.3 years and of that `band`, and the attacker knows everything but `hiv` and `cost`."""
     random = np.random.default_rng(57)
     table = pd.DataFrame(
         {
@@ -47,6 +48,7 @@ def hospitals(count: int = 3) -> dict[str, pd.DataFrame]:
     )
     table.loc[table.age == VICTIM["age"], "age"] = 57.4
     table.loc[0] = VICTIM
+    table["band"] = np.select([table.age < VICTIM["age"], table.age > VICTIM["age"]], ["young", "old"], "that")
     return {name: table.iloc[at::count].reset_index(drop=True) for at, name in enumerate(NAMES[:count])}
 
 
@@ -81,7 +83,7 @@ def attacker(tmp_path: Path) -> Attacker:
     return Attacker(tmp_path)
 
 
-ALL_BUT_THE_VICTIM = "age < 57.25 or age > 57.35"
+ALL_BUT_THE_VICTIM = "band in ('young', 'old')"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_across_kinds_of_analysis(attacker: Attacker, kind: dict[str, Any]) -> N
 
 
 def test_the_victim_alone_is_never_an_answer(attacker: Attacker) -> None:
-    alone = "age > 57.25 and age < 57.35"
+    alone = "band = 'that'"
     found = attacker.ask(
         {"kind": "count", "where": alone},
         {"kind": "table", "by": ["hiv"], "where": alone},
@@ -140,16 +142,14 @@ def _numbers(result: Any) -> list[float]:
 
 def test_a_tracker(attacker: Attacker) -> None:
     """Denning, Denning and Schwartz 1979: a large group T, asked with and without the victim added."""
-    tracker, with_victim = "ward = 'b'", "ward = 'b' or (age > 57.25 and age < 57.35)"
+    tracker, with_victim = "ward = 'b'", "ward = 'b' or band = 'that'"
     one, two = attacker.ask({"kind": "table", "by": ["hiv"], "where": tracker}, {"kind": "table", "by": ["hiv"], "where": with_victim})
     assert "refused" not in one and "refused" in two
 
 
 def test_a_cell_of_a_table_is_a_tracker_too(attacker: Attacker) -> None:
     attacker.ask({"kind": "table", "by": ["ward", "sex"]})
-    refused = attacker.ask(
-        {"kind": "describe", "columns": ["cost"], "where": "ward = 'a' and sex = 'F' and not (age > 57.25 and age < 57.35)"}
-    )
+    refused = attacker.ask({"kind": "describe", "columns": ["cost"], "where": "ward = 'a' and sex = 'F' and not (band = 'that')"})
     assert "refused" in refused[0]
 
 
@@ -388,6 +388,6 @@ def test_a_hospital_too_small_for_a_meta_analysis(tmp_path: Path) -> None:
 def test_means_of_a_model_are_groups_of_a_tracker(attacker: Attacker) -> None:
     """Coefficients of levels are means: those of ward a, and of all of ward a but the victim with other wards beside."""
     by_ward = {"kind": "glm", "family": "gaussian", "formula": "cost ~ ward"}
-    young = "age > 57.35 or (ward = 'a' and age < 57.25) or (ward = 'b' and age < 50)"
+    young = "band = 'old' or (ward = 'a' and band = 'young') or (ward = 'b' and age < 50)"
     assert "refused" not in attacker.ask(by_ward)[0]
     assert "refused" in attacker.ask({**by_ward, "where": young})[0]

@@ -9,19 +9,19 @@ refusal does not tell it (simulatable auditing: Kenthapadi, Mishra and Nissim, P
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import cox_fit, filter, glm_fit, sums
+from pumasi.analysis import bounds, filter, sums, told
 from pumasi.analysis.frame import OUTSIDE, Column, Frame
-from pumasi.analysis.memory import about, group_counts, groups_of, shape_of
+from pumasi.analysis.memory import group_counts, groups_of
 from pumasi.analysis.refusal import Refusal
 from pumasi.analysis.robust import LARGEST_PART
+from pumasi.analysis.views import View, triangle, views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 MOST_PRODUCTS = 400_000  # that one question may put on the wire
 NOTHING = 1e-12  # of the largest eigenvalue: below it a sum follows from others
-PEOPLE = ""  # instead of a column: how many there are, whatever they have
 FOLLOWS = 1e-4  # of a person
-ROUNDS = 3
+NEARLY_ALL = 0.99  # of what a value is uncertain by
 BLOCK = 4_096  # rows at a time
 SINGLED_OUT = Refusal(
     "remembered-together",
@@ -44,72 +43,14 @@ SINGLED_OUT = Refusal(
 )
 
 
-@dataclass(frozen=True)
-class View:
-    """All that is asked about one column, as if everybody had `value` in it. `groups`: question, partition and how many groups it has;
-    `numbers`: question, and which of its weights that are numbers; `conditions`: the questions with each condition of their own."""
-
-    column: str
-    value: str | float
-    groups: list[tuple[int, int | None, int]]
-    numbers: list[tuple[int, int]]
-    conditions: list[int]
-
-    @property
-    def size(self) -> int:
-        return sum(count for _, _, count in self.groups) + len(self.numbers)
-
-    @property
-    def products(self) -> int:
-        return _triangle(self.size) + 2 * _triangle(len(self.conditions))
-
-
-def views(asked: Sequence[Question]) -> list[View]:
-    """What is to be looked at before the first of these questions is answered next to the others; from the questions alone."""
-    named = [_named(one) for one in asked]
-    now, *before = [set[str]().union(*(names for _, names in several)) for several in named]
-    counts = [group_counts(one) for one in asked]
-    people = _conditions(asked, range(len(asked)))
-    found = [View(PEOPLE, 0.0, [(at, None, 1) for at in people], [], people)] if len(people) > 1 else []
-    for column in sorted(now & set().union(*before)):
-        parts = [(at, place) for at, several in enumerate(named) for place, names in several if column in names]
-        groups = [(at, place, counts[at][place] if place is not None else 1) for at, place in parts]
-        numbers = [(at, place) for at, one in enumerate(asked) for place in range(len(_weights(one, column)))]
-        conditions = _conditions(asked, sorted({at for at, _ in parts}))
-        found += [View(column, value, groups, numbers, conditions) for value in _values(column, asked)]
-    return found
-
-
-def _conditions(asked: Sequence[Question], among: Iterable[int]) -> list[int]:
-    """The first question with each condition."""
-    found: list[int] = []
-    for at in among:
-        found += [at] if all(asked[at].get("filter") != asked[one].get("filter") for one in found) else []
-    return found
-
-
-def _triangle(size: int) -> int:
-    return size * (size + 1) // 2
-
-
-def _named(question: Question) -> list[tuple[int | None, set[str]]]:
-    """The columns that each partition tells something about; None is everybody for whom the condition holds.
-
-    Where each partition has a column of its own, how many have that column says nothing about the others: suppression sees to it. A
-    correlation tells no sum over those who have both, only what its weights say.
-    """
-    named, listed = about(question), question.get("columns", [])
-    if question["kind"] == "correlation":
-        return [(None, set(question["reads"]))]
-    if len(listed) != len(named):
-        return list(enumerate(named))
-    others = set(question["reads"]) - set(listed)
-    return [*((place, {name}) for place, name in enumerate(listed)), (None, others)]
-
-
 def first(asked: Sequence[Question]) -> list[list[float]]:
     """The totals that are known before the first round: of no number the sizes."""
     return [] if any(view.numbers for view in views(asked)) else [[]]
+
+
+def rounds(asked: Sequence[Question]) -> int:
+    """How many totals there are to be judged; none where nothing is told beside anything else."""
+    return 3 if views(asked) else 2 if bounds.pairs(asked) else 0
 
 
 def is_small(asked: Sequence[Question]) -> bool:
@@ -122,20 +63,6 @@ def refused(question: Question) -> Question:
     return {**question, "kind": "count"}
 
 
-def _values(column: str, asked: Sequence[Question]) -> list[str | float]:
-    """One value of a column for every way in which conditions tell its values apart."""
-    reading = [one for one in asked if column in one["column_kinds"]]
-    constants = [value for one in reading if "filter" in one for value in filter.constants(one["filter"], column)]
-    levels = next((list(one["levels"][column]) for one in reading if one["levels"][column]), [])
-    if levels:
-        named = {filter.level_of(value) for value in constants}
-        by_size = not named <= set(levels)
-        return [level for place, level in enumerate(levels) if by_size or level in named or set(levels[:place]) <= named]
-    ends = sorted({float(value) for value in constants})
-    between = [(one + other) / 2 for one, other in itertools.pairwise(ends)]
-    return [*sorted({*ends, *between, ends[0] - 1, ends[-1] + 1})] if ends else [0.0]
-
-
 def local(frames: Sequence[Frame], asked: Sequence[Question], known: Sequence[Sequence[float]]) -> Array:
     """What this hospital adds in the next of three rounds; `frames` has the table as each question saw it, `known` the totals so far."""
     tables, seen = _Tables(frames, asked), views(asked)
@@ -144,7 +71,7 @@ def local(frames: Sequence[Frame], asked: Sequence[Question], known: Sequence[Se
             partial = _local_scales(tables, seen)
         case [scales]:
             read = _scales(scales, seen)
-            partial = [value for view in seen for value in _local_products(view, tables, read)]
+            partial = [value for view in seen for value in _local_products(view, tables, read)] + bounds.local(frames[0], asked)
         case [scales, products]:
             partial, at, read = [], 0, _scales(scales, seen)
             for view in seen:
@@ -171,7 +98,7 @@ def _local_scales(tables: _Tables, seen: Sequence[View]) -> list[float]:
     """Of each how many rows it has, its sum and its squares: they are centred and scaled, so that any size fits."""
     partial: list[float] = []
     for column, at, place in _numbered(seen):
-        values = _weighed(tables.seen[at], tables.asked[at], column, rows=len(tables.persons))[place]
+        values = tables.weighed(at, column, place, tables.seen[at])
         here = np.clip(values[~np.isnan(values)], -sums.LARGEST, sums.LARGEST)
         partial += [len(here), *sums.wide(here), *sums.wide(here**2)]
     return partial
@@ -183,7 +110,8 @@ def _scales(total: Sequence[float], seen: Sequence[View]) -> Scales:
     for weight in _numbered(seen):
         rows, whole, squares = max(1, reader.count()), reader.wide(), reader.squares()
         mean = whole / rows
-        found[weight] = (mean, max(0.0, squares / rows - mean**2) ** 0.5 or 1.0)
+        spread = max(0.0, squares / rows - mean**2) ** 0.5
+        found[weight] = (mean, spread) if spread > 1e-9 * abs(mean) else (0.0, abs(mean) or 1.0)  # a constant counts its rows
     reader.end()
     return found
 
@@ -200,17 +128,28 @@ def _local_products(view: View, tables: _Tables, scales: Scales) -> list[float]:
 
 
 def _local_conditions(view: View, tables: _Tables) -> list[float]:
-    """The same of conditions alone, each row counting as its part of a person: over all rows, and over those that have every column of
-    these conditions, where nobody is left out for a missing value."""
-    base = np.zeros((len(tables.persons), len(view.conditions)))
-    complete = np.ones(len(tables.persons))
-    for place, at in enumerate(view.conditions):
-        base[tables.supposed(at, view).persons, place] = 1.0
-        for name in filter.columns(tables.asked[at]["filter"]) - {view.column} if "filter" in tables.asked[at] else ():
-            complete *= tables.frames[at].present(name)
+    """The same of conditions alone in each stratum, each row counting as its part of a person: over all rows, and over those that have
+    every column of these conditions, where nobody is left out for a missing value."""
     each = 1 / np.bincount(tables.persons)[tables.persons] if len(tables.persons) else np.zeros(0)
-    both = [base.T @ (base * (each * rows)[:, np.newaxis]) for rows in (np.ones(len(complete)), complete)]
-    return [float(value) for products in both for value in products[np.triu_indices(len(view.conditions))]]
+    inside = {at: np.zeros(len(each)) for stratum in view.strata for at in stratum.conditions}
+    for at, rows in inside.items():
+        rows[tables.supposed(at, view).persons] = 1.0
+    partial: list[float] = []
+    for stratum in view.strata:
+        base = np.column_stack([inside[at] for at in stratum.conditions])
+        complete = np.ones(len(each))
+        for at in stratum.conditions:
+            for name in filter.columns(tables.asked[at]["filter"]) - view.supposed.keys() if "filter" in tables.asked[at] else ():
+                complete *= tables.frames[at].present(name)
+        cell = np.zeros(len(each), dtype=np.int64)
+        for name, levels in zip(stratum.columns, stratum.levels, strict=True):
+            codes = tables.frames[0].codes(name, levels)
+            cell = np.where((cell < 0) | (codes < 0), -1, cell * len(levels) + codes)
+        for number in range(stratum.cells):
+            here = cell == number
+            both = [base[here].T @ (base[here] * counted[here, np.newaxis]) for counted in (each, each * complete)]
+            partial += [float(value) for products in both for value in products[np.triu_indices(len(stratum.conditions))]]
+    return partial
 
 
 def too_small(total: Sequence[float], asked: Sequence[Question], *, smallest: int) -> list[Refusal]:
@@ -218,14 +157,16 @@ def too_small(total: Sequence[float], asked: Sequence[Question], *, smallest: in
     small, a sum of those of the others. Where only missing values make it small, it is left to memory.py."""
     at = 0
     for view in views(asked):
-        at += view.products
-        size = len(view.conditions)
-        begin, middle = at - 2 * _triangle(size), at - _triangle(size)
-        whole, complete = _square(total[begin:middle], size), _square(total[middle:at], size)
-        left = [_left_over(one) for one in (whole, complete)] if size > 1 and whole[0, 0] >= smallest else []
-        if left and all(FOLLOWS < squares < smallest - FOLLOWS for squares in left):
-            return [SINGLED_OUT]
-    return []
+        at += triangle(view.size)
+        for stratum in view.strata:
+            size = len(stratum.conditions)
+            for _ in range(stratum.cells):
+                whole, complete = (_square(total[begin : begin + triangle(size)], size) for begin in (at, at + triangle(size)))
+                at += 2 * triangle(size)
+                left = [_left_over(one) for one in (whole, complete)] if size > 1 and whole[0, 0] >= smallest else []
+                if left and all(FOLLOWS < squares < smallest - FOLLOWS for squares in left):
+                    return [SINGLED_OUT]
+    return bounds.refusals(total[at:], asked, smallest=smallest)
 
 
 def _left_over(products: Array) -> float:
@@ -238,12 +179,17 @@ def _left_over(products: Array) -> float:
 
 
 def _local_flag(view: View, tables: _Tables, scales: Scales, products: Sequence[float]) -> float:
-    """Whether somebody here has too large a part in what is told."""
-    basis = _basis(_square(products[: _triangle(view.size)], view.size))
-    parts = np.zeros(len(tables.persons))
+    """Whether somebody here has too large a part in what is told. Of swapped weights only where nearly all of a value follows: of a
+    column with a few large values somebody has a large part in every mean."""
+    square = _square(products[: triangle(view.size)], view.size)
+    certain, everything = _basis(square[: view.certain, : view.certain]), _basis(square)
+    parts, more = np.zeros(len(tables.persons)), np.zeros(len(tables.persons))
     for persons, block in _blocks(view, tables, scales):
-        parts += np.bincount(persons, weights=np.sum((block @ basis) ** 2, axis=1), minlength=len(parts))
-    return float(parts.max(initial=0.0) > LARGEST_PART)
+        parts += np.bincount(persons, weights=np.sum((block[:, : view.certain] @ certain) ** 2, axis=1), minlength=len(parts))
+        if view.size > view.certain:
+            more += np.bincount(persons, weights=np.sum((block @ everything) ** 2, axis=1), minlength=len(parts))
+    too_large = not view.alone and parts.max(initial=0.0) > LARGEST_PART
+    return float(too_large or np.maximum(parts, more).max(initial=0.0) > NEARLY_ALL)
 
 
 def _square(triangle: Sequence[float], size: int) -> Array:
@@ -254,10 +200,15 @@ def _square(triangle: Sequence[float], size: int) -> Array:
 
 def _basis(products: Array) -> Array:
     """Columns that turn the weights of a row into coordinates in the space that all weights span."""
-    size = len(products)
-    lengths = np.sqrt(np.clip(np.diag(products), 0, None))
+    return _basis_of(products.tobytes(), len(products))
+
+
+@lru_cache(maxsize=512)  # a rehearsal asks for each hospital
+def _basis_of(products: bytes, size: int) -> Array:
+    square = np.frombuffer(products).reshape(size, size)
+    lengths = np.sqrt(np.clip(np.diag(square), 0, None))
     each = np.divide(1.0, lengths, out=np.zeros(size), where=lengths > 0)
-    found, vectors = np.linalg.eigh(products * each * each[:, np.newaxis])
+    found, vectors = np.linalg.eigh(square * each * each[:, np.newaxis])
     kept = found > NOTHING * max(1.0, float(found.max(initial=0.0)))
     return np.asarray(each[:, np.newaxis] * vectors[:, kept] / np.sqrt(found[kept]))
 
@@ -271,6 +222,7 @@ class _Tables:
 
     frames: Sequence[Frame]
     asked: Sequence[Question]
+    weights: dict[tuple[int, str], list[told.Weight]] = field(default_factory=dict)
 
     @cached_property
     def persons(self) -> NDArray[np.intp]:
@@ -284,11 +236,16 @@ class _Tables:
     def supposed(self, at: int, view: View) -> Frame:
         """The rows of a question if everybody had the view's value in its column."""
         question = self.asked[at]
-        if view.column == PEOPLE:
-            return self.seen[at]
-        if "filter" in question and view.column in filter.columns(question["filter"]):
+        if "filter" in question and view.supposed.keys() & filter.columns(question["filter"]):
             return _chosen(_supposed(self.frames[at], view), question)
         return _supposed(self.seen[at], view)
+
+    def weighed(self, at: int, column: str, place: int, chosen: Frame) -> Array:
+        """One of the weights of a column, for every row of the table; NaN where it does not count."""
+        if (at, column) not in self.weights:
+            self.weights[at, column] = [*told.weights(self.asked[at], column), *told.swapped(self.asked[at], column)]
+        weight = self.weights[at, column][place]
+        return _placed(weight.of(chosen, self.asked[at]), chosen.persons, len(self.persons), nothing=np.nan)
 
 
 def _chosen(frame: Frame, question: Question) -> Frame:
@@ -296,12 +253,19 @@ def _chosen(frame: Frame, question: Question) -> Frame:
 
 
 def _supposed(frame: Frame, view: View) -> Frame:
-    column = frame.column(view.column)
-    level = filter.level_of(view.value)
-    numbers = None if column.numbers is None else np.full(frame.rows, _number(view.value))
+    columns = dict(frame.columns)
+    for name, value in view.supposed.items():
+        if name in columns:
+            columns[name] = _constant(columns[name], value, rows=frame.rows)
+    return Frame(frame.persons, columns)
+
+
+def _constant(column: Column, value: str | float, *, rows: int) -> Column:
+    level = filter.level_of(value)
+    numbers = None if column.numbers is None else np.full(rows, _number(value))
     place = column.levels.index(level) if level in column.levels else OUTSIDE
-    codes = None if column.codes is None else np.full(frame.rows, place, dtype=np.int32)
-    return Frame(frame.persons, {**frame.columns, view.column: Column(view.column, numbers, codes, column.levels)})
+    codes = None if column.codes is None else np.full(rows, place, dtype=np.int32)
+    return Column(column.name, numbers, codes, column.levels)
 
 
 def _number(value: str | float) -> float:
@@ -314,16 +278,17 @@ def _number(value: str | float) -> float:
 
 def _blocks(view: View, tables: _Tables, scales: Scales) -> Iterator[tuple[NDArray[np.intp], Array]]:
     """People and weights of some rows at a time."""
-    rows, supposed = len(tables.persons), {at: tables.supposed(at, view) for at in {at for at, *_ in view.groups}}
+    rows, asked = len(tables.persons), {*(at for at, _, _ in view.groups), *(at for at, _ in view.numbers)}
+    supposed = {at: tables.supposed(at, view) for at in asked}
     groups, numbers = [], []
     for at, place, count in view.groups:
         question, inside = _alone(tables.asked[at], place)
         codes = groups_of(supposed[at], question)[inside]
         groups.append((_placed(codes, supposed[at].persons, rows, nothing=-1), count))
-    weighed = {at: _weighed(supposed[at], tables.asked[at], view.column, rows=rows) for at in {at for at, _ in view.numbers}}
     for at, place in view.numbers:
         mean, scale = scales[view.column, at, place]
-        numbers.append(np.nan_to_num((weighed[at][place] - mean) / scale, nan=0.0, posinf=0.0, neginf=0.0))
+        weighed = (tables.weighed(at, view.column, place, supposed[at]) - mean) / scale
+        numbers.append(np.nan_to_num(weighed, nan=0.0, posinf=0.0, neginf=0.0))
     for begin in range(0, rows, BLOCK):
         within = slice(begin, begin + BLOCK)
         block, before = np.zeros((len(tables.persons[within]), view.size)), 0
@@ -344,38 +309,6 @@ def _alone(question: Question, place: int | None) -> tuple[Question, int]:
     if len(listed) != len(group_counts(question)):
         return question, place
     return {**question, "columns": [listed[place]]}, 0
-
-
-# The weights of an answer that are no groups.
-
-
-def _weights(question: Question, column: str) -> list[Any]:
-    """The numbers with which an answer weighs the values of a column; from the question alone.
-
-    Of a model of the column: its design columns, unless it only tells sums by level (memory.py). Their products with the outcome are what
-    the coefficients say (McCullagh and Nelder, 1989, 2.5). Of a correlation: the other column; of a score: the score.
-    """
-    match question["kind"]:
-        case "glm" | "cox" if question["design"]["outcome"] == column and not (shape_of(question) and "weights" not in question):
-            return [one["factors"] for one in question["design"]["columns"] if one["factors"] or "weights" in question]
-        case "correlation" if column in question["columns"]:
-            return [other for other in question["columns"] if other != column]
-        case "brier" | "calibration" if question["outcome"] == column:
-            return [question["score"]]
-        case _:
-            return []
-
-
-def _weighed(chosen: Frame, question: Question, column: str, *, rows: int) -> list[Array]:
-    """Each of these weights; `chosen` has the rows of the question, whose places in the table stand for its people."""
-    if question["kind"] in ("glm", "cox"):
-        cases = glm_fit.cases_of(chosen, question) if question["kind"] == "glm" else cox_fit.cases_of(chosen, question).cases
-        weight = glm_fit.weight_of(cases, question)
-        found = [cases.column(factors) * weight for factors in _weights(question, column)]
-        return [_placed(values, cases.frame.persons, rows, nothing=np.nan) for values in found]
-    present = chosen.present(column)
-    found = [chosen.numbers(other)[present] for other in _weights(question, column)]
-    return [_placed(values, chosen.persons[present], rows, nothing=np.nan) for values in found]
 
 
 def _placed(values: NDArray[Any], rows: NDArray[np.int64], count: int, *, nothing: float) -> NDArray[Any]:

@@ -54,6 +54,11 @@ def constants(tree: Filter, column: str) -> list[str | float | bool]:
     return [one["value"] for one in _conditions(tree, depth=1) if one["column"] == column and "value" in one]
 
 
+def comparisons(tree: Filter) -> list[dict[str, Any]]:
+    """Those by size."""
+    return [one for one in _conditions(tree, depth=1) if one["is"] in _BY_SIZE]
+
+
 def _conditions(tree: Any, *, depth: int) -> Iterator[dict[str, Any]]:
     """The comparisons of a condition; `Invalid` unless the whole has the right form."""
     match tree:

@@ -70,20 +70,19 @@ class Asked:
     def _here(self, one: Earlier) -> Earlier:
         """An earlier question as this hospital evaluates it."""
         asked = audit.refused(one.question) if one.refused else one.question
-        return replace(one, question=asked | {"here": self.hospital})
+        return replace(one, question=asked | {"here": self.hospital, "case": one.case})
 
     def _audited(self, label: str, question: dict[str, Any], before: list[Earlier]) -> list[Refusal]:
-        """Why it may not be asked together with all of them; three rounds or two, where there is anything to compare."""
+        """Why it may not be asked together with all of them; three rounds or two, where there is anything to look at."""
         same = [one for one in before if one.answered and sorted(one.hospitals) == question["hospitals"]]
         mine = [self._here(one) for one in same]
+        question = question | {"case": self.case}
         asked = [question, *(one.question for one in mine)]
-        if not audit.views(asked):
-            return []
         if not audit.is_small(asked):
             return [memory.TOO_MANY]
         judges: list[Judge] = [_nothing, partial(audit.too_small, asked=asked, smallest=self.terms.smallest_cell), audit.refusals]
         known = audit.first(asked)
-        while len(known) < audit.ROUNDS:
+        while len(known) < audit.rounds(asked):
             judge = judges[len(known)]
             total, reasons = self.sum(f"{label}{len(known)}", partial(self.half.audit, question, mine, known), judge)
             if reasons:
