@@ -60,6 +60,20 @@ def test_sets_that_can_be_solved_for_one_hospital(organisation: Organisation) ->
     assert [one.get("reasons") for one in found] == [None] + [["remembered-hospitals"]] * 6
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 3, 0, 1], [0, 2, 1, 3]])
+def test_two_groups_of_all_hospitals_and_of_one_half(organisation: Organisation, order: list[int]) -> None:
+    """All less all but ward c are the victim and twelve people of another hospital, and these are what the half without the victim tells.
+    No hospital of that half would refuse by itself, and the victim's is not asked again: it could only have refused the first two."""
+    for table in organisation.tables.values():
+        table["ward"] = table.ward.replace("c", "b")
+    organisation.tables[SIX[0]].loc[0, "ward"] = "c"
+    organisation.tables[SIX[3]].loc[:11, "ward"] = "c"
+    less = {"where": "ward in ('a', 'b')"}
+    asked = [(SIX, {}), (SIX, less), (SIX[3:], {}), (SIX[3:], less)]
+    found = [organisation.ask(asked[one][0], **COST, **asked[one][1]) for one in order]
+    assert any("refused" in one for one in found)
+
+
 def test_hospitals_that_have_none_in_common_and_other_columns_are_answered(organisation: Organisation) -> None:
     """What stays possible: two studies of different hospitals, and another column of some of them."""
     found = [organisation.ask(SIX[:3], **COST), organisation.ask(SIX[3:], **COST), organisation.ask(SIX, kind="describe", columns=["age"])]
