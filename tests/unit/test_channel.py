@@ -78,7 +78,7 @@ def test_a_server_with_another_certificate_is_refused_at_once(https: Server, tmp
         started = time.monotonic()
         with pytest.raises(Tampered, match="does not have the certificate that is pinned here"):
             pinned.get("/members")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 25
         pinned.close()
     with answering(other, ok()) as (port, _):
         theirs = channel(port, other / "hub.crt")
@@ -132,7 +132,7 @@ def test_a_hub_that_never_answers_is_named_with_what_to_do(https: Server) -> Non
     started = time.monotonic()
     with pytest.raises(Unreachable, match=r"does not answer \(ConnectionRefusedError\); start it with `pumasi hub serve`"):
         away.get("/members")
-    assert 0.2 < time.monotonic() - started < 5
+    assert 0.2 < time.monotonic() - started < 25
     away.close()
 
 
@@ -189,7 +189,7 @@ def test_closing_ends_the_waiting(https: Server) -> None:
     asking.start()
     time.sleep(0.2)
     away.closing.set()
-    asking.join(timeout=5)
+    asking.join(timeout=30)
     assert not asking.is_alive() and isinstance(errors[0], Unreachable)
     away.close()
 

@@ -341,7 +341,7 @@ def test_a_job_that_the_permit_does_not_allow_fails_with_that_reason(live: Live,
     hospital.told(hospital.book.submit_job)  # made for other analysis code than this node runs
     keep_documents(hospital)
     hospital.agent.act()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not hospital.node.site.unsent() and time.monotonic() < deadline:
         time.sleep(0.01)
     hospital.turn()
@@ -560,12 +560,12 @@ def test_the_running_node_follows_and_acts_until_it_is_stopped(live: Live) -> No
     thread = threading.Thread(target=hospital.agent.run, daemon=True)
     thread.start()
     site = hospital.hub.hub.site
-    assert site.wait_for(lambda: hospital.permit.state == "open", 20)
+    assert site.wait_for(lambda: hospital.permit.state == "open", 60)
     hospital.agent.stop.set()
     hospital.hub.hub.log.stop()
     with site.changed:
         site.changed.notify_all()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive()
     with pytest.raises(NotFound):
         hospital.node.courier.document("0" * 64)
