@@ -157,16 +157,16 @@ def check(table: Table, *, quasi: Sequence[str], sensitive: Sequence[str] = ()) 
 
 @dataclass(frozen=True)
 class Counted:
-    """A relation c0, c1 … n: combinations of values that occur, as text, and how many rows have each; of a small table its rows, without n."""
+    """A relation c0, c1 … n: combinations of values that occur, as text, and how many rows have each; a small table's rows have no n."""
 
     sql: str
     entries: int
     small: bool
 
     @property
-    def rows(self) -> str:
-        """How many rows a group of entries stands for, in SQL."""
-        return "count(*)" if self.small else "sum(n)::BIGINT"
+    def weight(self) -> str:
+        """How many rows an entry stands for, in SQL."""
+        return "1::BIGINT" if self.small else "n"
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _each(found: Counted, places: Sequence[int]) -> str:
     cells = [f"c{place}" for place in places]
     column = " ".join(f"WHEN grouping(c{place}) = 0 THEN {place}" for place in places)
     return (
-        f"SELECT CASE {column} END AS place, coalesce({', '.join([*cells, 'NULL'])}) AS c, {found.rows} AS n "
+        f"SELECT CASE {column} END AS place, coalesce({', '.join([*cells, 'NULL'])}) AS c, sum({found.weight})::BIGINT AS n "
         f"FROM {found.sql} GROUP BY GROUPING SETS ({', '.join(f'({cell})' for cell in cells)})"
     )
 
@@ -300,7 +300,7 @@ def _joined(connection: duckdb.DuckDBPyConnection, found: Counted, levels: Seque
         each = f"SELECT DISTINCT c{place} FROM {found.sql}"
         numbered = f"SELECT c{place}, row_number() OVER (ORDER BY c{place} NULLS FIRST) - 1 AS k FROM ({each})"
         joins.append(f"JOIN ({numbered}) AS l{place} ON f.c{place} IS NOT DISTINCT FROM l{place}.c{place}")
-    got = connection.execute(f"SELECT {', '.join(parts)}, n FROM {found.sql} AS f {' '.join(joins)}").fetchnumpy()
+    got = connection.execute(f"SELECT {', '.join(parts)}, {found.weight} AS n FROM {found.sql} AS f {' '.join(joins)}").fetchnumpy()
     return [np.asarray(got[f"c{place}"]) for place in range(len(levels))], np.asarray(got["n"], dtype=np.int64)
 
 
