@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from pumasi.analysis import forms
 from pumasi.client import outcome, study, studyfile
 from pumasi.client import study as studies
+from pumasi.client.asking import Asking
 from pumasi.client.cli import folder_for, identities_file, remember
 from pumasi.client.home import Home
-from pumasi.client.results import Result
+from pumasi.client.results import Released, Result
 from pumasi.client.study import Study
 from pumasi.deid.agreement import agree
 from pumasi.kernel import event as ev
@@ -125,6 +128,28 @@ def project_of(live: Live, tmp_path: Path, book: DescribedBook, until: str) -> t
     datasets = [hub.hub.site.document(book.world.datasets[name]).body for name in book.hospitals]
     tables = agree(application, [study.Dataset.read(body) for body in datasets])
     return hub, Study(hub.person(RESEARCHER), application, tables, lambda _: None)
+
+
+def test_every_key_of_study_toml_is_an_argument_of_the_method_of_its_kind() -> None:
+    taken = {kind: set(inspect.signature(getattr(Asking, kind)).parameters) for kind in forms.FORMS}
+    assert {kind: set(forms.written(kind)) - taken[kind] for kind in forms.FORMS} == {kind: set() for kind in forms.FORMS}
+
+
+def test_columns_are_given_one_by_one_or_as_a_list(live: Live, tmp_path: Path) -> None:
+    class Told(Study):
+        def ask(self, analyses: list[dict[str, Any]]) -> Released:
+            return Released("", "", {}, [Result(analyses[0])])
+
+    _, project = project_of(live, tmp_path, DescribedBook(), "opened")
+    told = Told(project.home, project.application, project.tables, lambda _: None)
+    assert [told.describe(*given, table="t")["columns"] for given in (("a", "b"), (["a", "b"],))] == [["a", "b"]] * 2
+
+
+def test_a_kind_that_no_board_has_seen_is_not_sent(live: Live, tmp_path: Path) -> None:
+    _, project = project_of(live, tmp_path, DescribedBook(), "opened")
+    other = next(kind for kind in forms.FORMS if kind not in project.application.kinds)
+    with pytest.raises(Invalid, match=f"allow .*, not {other}: boards see the kinds"):
+        project.ask([{"name": "a", "kind": other, "table": "patients"}])
 
 
 def test_a_job_waits_for_another_project_of_its_organisation_and_for_nothing_else(live: Live, tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pumasi.client.results import Released, Result
 from pumasi.kernel.codes import AnalysisKind
 
+Columns = str | Sequence[str]
+
 
 class Asking:
     """Each method asks one analysis and waits for its release; `ask` asks several at once, which is one review instead of many.
 
-    Every method takes the `table`, and may take `where` (an SQL condition on rows) and a `name` for the result.
+    Every method takes the `table`, and may take `where` (an SQL condition on rows) and a `name` for the result. Columns are given one by
+    one or as a list.
     """
 
     def ask(self, analyses: list[dict[str, Any]]) -> Released:
@@ -25,17 +29,17 @@ class Asking:
         """How many people there are."""
         return self._one("count", table, name, where=where)
 
-    def describe(self, *columns: str, table: str, where: str | None = None, name: str | None = None) -> Result:
+    def describe(self, *columns: Columns, table: str, where: str | None = None, name: str | None = None) -> Result:
         """People, missing values, mean and sd of number columns; people per level of the others."""
-        return self._one("describe", table, name, columns=list(columns), where=where)
+        return self._one("describe", table, name, columns=_listed(columns), where=where)
 
-    def table(self, *by: str, table: str, where: str | None = None, name: str | None = None) -> Result:
+    def table(self, *by: Columns, table: str, where: str | None = None, name: str | None = None) -> Result:
         """People by one to six columns with levels, with per cents and a chi-square test."""
-        return self._one("table", table, name, by=list(by), where=where)
+        return self._one("table", table, name, by=_listed(by), where=where)
 
-    def table1(self, *columns: str, table: str, by: str | None = None, where: str | None = None, name: str | None = None) -> Result:
+    def table1(self, *columns: Columns, table: str, by: str | None = None, where: str | None = None, name: str | None = None) -> Result:
         """The first table of a paper: each column in all people and by group, with standardised differences."""
-        return self._one("table1", table, name, columns=list(columns), by=by, where=where)
+        return self._one("table1", table, name, columns=_listed(columns), by=by, where=where)
 
     def histogram(
         self,
@@ -50,13 +54,13 @@ class Asking:
         """People per bin of a number column; the outer bins are open, so that no extreme value shows."""
         return self._one("histogram", table, name, column=column, edges=edges, bins=bins, where=where)
 
-    def quantiles(self, *columns: str, q: list[float], table: str, where: str | None = None, name: str | None = None) -> Result:
+    def quantiles(self, *columns: Columns, q: list[float], table: str, where: str | None = None, name: str | None = None) -> Result:
         """Quantiles (each q between 0 and 1) of number columns, each as the bracket it lies in."""
-        return self._one("quantiles", table, name, columns=list(columns), q=q, where=where)
+        return self._one("quantiles", table, name, columns=_listed(columns), q=q, where=where)
 
-    def correlation(self, *columns: str, table: str, where: str | None = None, name: str | None = None) -> Result:
+    def correlation(self, *columns: Columns, table: str, where: str | None = None, name: str | None = None) -> Result:
         """Pearson's correlations of number columns, over the people that have them all."""
-        return self._one("correlation", table, name, columns=list(columns), where=where)
+        return self._one("correlation", table, name, columns=_listed(columns), where=where)
 
     def ttest(self, column: str, by: str, *, table: str, where: str | None = None, name: str | None = None) -> Result:
         """Means of two groups compared, with Welch's and Student's t-test."""
@@ -77,13 +81,14 @@ class Asking:
         cluster: str | None = None,
         robust: str | None = None,
         ridge: float | str | None = None,
+        ridge_on: str | None = None,
         compare: str | None = None,
         where: str | None = None,
         name: str | None = None,
     ) -> Result:
         """A generalised linear model over all hospitals: gaussian, binomial, poisson or gamma."""
         keys = {"family": family, "formula": formula, "offset": offset, "weights": weights, "cluster": cluster, "robust": robust}
-        return self._one("glm", table, name, **keys, ridge=ridge, compare=compare, where=where)
+        return self._one("glm", table, name, **keys, ridge=ridge, ridge_on=ridge_on, compare=compare, where=where)
 
     def cox(
         self,
@@ -95,11 +100,14 @@ class Asking:
         strata: str | None = None,
         ties: str | None = None,
         grid: list[float] | None = None,
+        ridge: float | str | None = None,
+        ridge_on: str | None = None,
         where: str | None = None,
         name: str | None = None,
     ) -> Result:
         """A proportional hazards model of "age + sex", stratified by hospital unless `strata` says otherwise."""
-        return self._one("cox", table, name, time=time, event=event, formula=formula, strata=strata, ties=ties, grid=grid, where=where)
+        keys = {"time": time, "event": event, "formula": formula, "strata": strata, "ties": ties, "ridge": ridge, "ridge_on": ridge_on}
+        return self._one("cox", table, name, **keys, grid=grid, where=where)
 
     def kaplan_meier(
         self,
@@ -139,6 +147,10 @@ class Asking:
         """The mean squared error of predicted probabilities."""
         return self._one("brier", table, name, score=score, outcome=outcome, bins=bins, where=where)
 
-    def meta(self, analysis: str, term: str, *, table: str, name: str | None = None) -> Result:
+    def meta(self, analysis: str, term: str, *, table: str, where: str | None = None, name: str | None = None) -> Result:
         """A coefficient of a model that this study has asked for (by its name), fitted at each hospital and summarised over them."""
-        return self._one("meta", table, name, analysis=analysis, term=term)
+        return self._one("meta", table, name, analysis=analysis, term=term, where=where)
+
+
+def _listed(names: Iterable[Columns]) -> list[str]:
+    return [column for given in names for column in ([given] if isinstance(given, str) else given)]

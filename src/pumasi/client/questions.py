@@ -38,8 +38,7 @@ def _question(
     kinds: dict[str, str] = {name: column.kind for name, column in columns.items()}
     levels = {name: column.levels for name, column in columns.items()}
     question = analysis | (_fitted(analysis, others) if analysis["kind"] == "meta" else {})
-    formulas = {name for name, key in forms.written(question["kind"]).items() if key.what in ("formula", "terms")}
-    unknown = [name for key, name in forms.columns_written(question) if key not in formulas and name not in columns]
+    unknown = [name for _, name in forms.columns_written(question) if name not in columns]
     if unknown:
         raise Invalid(
             *(

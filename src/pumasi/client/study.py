@@ -172,6 +172,7 @@ class Study(Asking):
 
     def ask(self, analyses: list[dict[str, Any]]) -> Released:
         """One job with these analyses: sent, computed, reviewed at every hospital, and read once all have released it."""
+        self._check_kinds({analysis["kind"] for analysis in analyses})
         self._models += [analysis for analysis in analyses if analysis["kind"] in ("glm", "cox")]
         questions = [compiled(analysis, self.tables, self.application.hospitals, self._models[::-1]) for analysis in analyses]
         hospitals = sorted(self.view()["hospitals"])
@@ -190,6 +191,14 @@ class Study(Asking):
             else:
                 self.progress(f"the node of {', '.join(sorted(failed))} was restarted while the job ran; running it again")
         raise self._stopped(job, view)
+
+    def _check_kinds(self, asked: set[str]) -> None:
+        allowed: list[str] = sorted(self.application.kinds)
+        if beyond := sorted(asked & set(get_args(AnalysisKind)) - set(allowed)):
+            raise Invalid(
+                f"the permits of this study allow {', '.join(allowed)}, not {', '.join(beyond)}: boards see the kinds of the analyses in "
+                "study.toml; apply again with one of that kind in it, or with none, which asks for all kinds"
+            )
 
     def _stopped(self, job: str, view: dict[str, Any]) -> PumasiError:
         """Which hospitals stopped a job, and why."""
