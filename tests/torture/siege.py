@@ -54,6 +54,7 @@ class Siege:
     kills: Counter[str] = field(default_factory=Counter)
     finals: set[str] = field(default_factory=set)  # every final checkpoint that was seen
     _stop: bool = False
+    _pace: float = 1.0  # how long a strike is waited for: longer where a machine is too slow to get anything done in between
 
     def __post_init__(self) -> None:
         shutil.copytree(self.template, self.folder)
@@ -73,16 +74,17 @@ class Siege:
         for party in self._parties:
             party.start()
 
-    def run(self, kills: int) -> None:
-        """Kill until so many have died or the log is long; then let the rest settle and judge."""
+    def run(self, kills: int, acknowledged: int) -> None:
+        """Kill until so many have died and so much was acknowledged, or the log is long; then let the rest settle and judge."""
         self._start(dies=0.02, quiet=False)
         client = threading.Thread(target=self._submit, daemon=True)
         client.start()
         try:
-            while self.kills.total() < kills and len(self._seen) < LONGEST:
-                calm = self._chance.random() < CALM
-                time.sleep(0.5 if calm else self._chance.uniform(0.01, 0.16))
+            while (self.kills.total() < kills or len(self.acknowledged) < acknowledged) and len(self._seen) < LONGEST:
+                calm, before = self._chance.random() < CALM, len(self.acknowledged)
+                time.sleep(self._pace * (0.5 if calm else self._chance.uniform(0.01, 0.16)))
                 self._strike()
+                self._pace = max(1.0, self._pace * (1.2 if len(self.acknowledged) == before else 0.7))
         finally:
             self._stop = True
             client.join(timeout=PATIENCE)
@@ -199,21 +201,17 @@ class Outcome:
     finals: int
 
 
-def lay_siege(folder: Path, *, kills: int, seed: int, nodes: tuple[str, ...] = COSIGNERS[:3]) -> Outcome:
-    """Sieges one after the other until so many processes were killed."""
+def lay_siege(folder: Path, *, kills: int, seed: int, acknowledged: int = 0, nodes: tuple[str, ...] = COSIGNERS[:3]) -> Outcome:
+    """Sieges one after the other until so many processes were killed and the hub has acknowledged so much."""
     book, template = prepared("siege"), folder / "template"
     prepare(template / "hub", book, COORDINATOR)
     for name in nodes:
         prepare(template / name, book, name)
-    done, acknowledged, recorded, finals, number = Counter[str](), 0, 0, 0, 0
-    while done.total() < kills:
+    done, told, recorded, finals, number = Counter[str](), 0, 0, 0, 0
+    while done.total() < kills or told < acknowledged:
         siege = Siege(folder / f"siege {number}", template, book, nodes, seed + number)
-        siege.run(kills - done.total())
+        siege.run(kills - done.total(), acknowledged - told)
         done, number = done + siege.kills, number + 1
-        acknowledged, recorded, finals = (
-            acknowledged + len(siege.acknowledged),
-            recorded + len(siege._receipts()),
-            finals + len(siege.finals),
-        )
+        told, recorded, finals = told + len(siege.acknowledged), recorded + len(siege._receipts()), finals + len(siege.finals)
         shutil.rmtree(siege.folder)
-    return Outcome(done, acknowledged, recorded, finals)
+    return Outcome(done, told, recorded, finals)
