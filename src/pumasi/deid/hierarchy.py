@@ -61,7 +61,7 @@ def flat(column: str, values: Sequence[str]) -> Hierarchy:
 
 def read(path: Path, column: str, *, separator: str = ";") -> Hierarchy:
     """The hierarchy of `column` in a CSV file. `Invalid` names every fault with its line."""
-    rows = _rows(path, separator)
+    rows = read_cells(path, separator=separator)
     found = faults(rows)
     if found:
         raise Invalid(*(f"the hierarchy of '{column}', {path}: {fault}" for fault in found))
@@ -98,7 +98,8 @@ def faults(rows: Sequence[Sequence[str]]) -> list[str]:
     return found[:10]
 
 
-def _rows(path: Path, separator: str) -> list[list[str]]:
+def read_cells(path: Path, *, separator: str = ";") -> list[list[str]]:
+    """The rows of a hierarchy file, in UTF-8 or CP949, as they are."""
     if not path.is_file():
         raise NotFound(f"{path}: there is no such hierarchy file")
     data = path.read_bytes()

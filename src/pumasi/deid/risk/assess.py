@@ -86,10 +86,7 @@ def assess(
     found = classes(table, quasi=quasi, sensitive=sensitive)
     size = population if beside is None else beside.population
     unique = None if size is None else uniqueness(found.sizes, size)
-    journalist, marketer = (None, None) if beside is None else (beside.journalist, beside.marketer)
-    if beside is None and unique is not None:
-        expected = expected_risk(found.sizes, unique.fraction)
-        journalist, marketer = float(expected.max()), float((expected * found.sizes).sum() / found.rows)
+    journalist, marketer = _in_population(found, beside, unique)
     fraction = 0.01 if unique is None else min(unique.fraction, 1.0)
     return Assessment(
         quasi=tuple(quasi),
@@ -101,6 +98,16 @@ def assess(
         effects=effects.effects(found, threshold),
         found=found,
     )
+
+
+def _in_population(found: Classes, beside: Presence | None, unique: Uniqueness | None) -> tuple[float | None, float | None]:
+    """Journalist and marketer risk: counted beside the population's table, expected from its size, else unknown."""
+    if beside is not None:
+        return beside.journalist, beside.marketer
+    if unique is None:
+        return None, None
+    expected = expected_risk(found.sizes, unique.fraction)
+    return float(expected.max()), float((expected * found.sizes).sum() / found.rows)
 
 
 def _disclosure(found: Contingency, distance: Distance | None) -> Disclosure:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from pumasi.deid.hierarchy import read_cells
 from pumasi.deid.risk.classes import Ints
-from pumasi.kernel.errors import Invalid, NotFound
+from pumasi.kernel.errors import Invalid
 
 
 def read_rows(path: Path) -> tuple[tuple[str, ...], ...]:
     """The rows of a hierarchy file: value;parent;...;root, one row for each value."""
-    if not path.is_file():
-        raise NotFound(f"{path}: there is no such hierarchy file")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = tuple(tuple(cell.strip() for cell in row) for row in csv.reader(file, delimiter=";") if row)
-    except UnicodeDecodeError:
-        raise Invalid(f"{path}: the hierarchy is not written in UTF-8; save it as UTF-8") from None
+    rows = tuple(tuple(cell.strip() for cell in row) for row in read_cells(path))
     if not rows or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         raise Invalid(f"{path}: every row has the same number of columns, two or more, parted by semicolons: the value, then its parents")
     return rows
