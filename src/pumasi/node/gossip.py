@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from time import monotonic
 
 from pumasi.kernel.envelope import sha256
 from pumasi.kernel.errors import Tampered
 from pumasi.kernel.event import Entry, LogHandedOver
 from pumasi.ledger import evidence, note
 from pumasi.node.app import Node
+
+SELDOM = 30.0  # seconds between two looks while the own head stays the same: whoever is shown another one looks at once
 
 log = logging.getLogger("pumasi.node.gossip")
 
@@ -24,17 +27,19 @@ class Gossip:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._compared: set[str] = set()
+        self._mine, self._again = "", 0.0
 
     def step(self) -> None:
-        """Exchange and compare once; what the page has already is not shown again."""
+        """Exchange and compare once, seldom while the own head stays the same; what the page has already is not shown again."""
         mine = self._node.site.checkpoint()
-        if mine is None:
+        if mine is None or (mine == self._mine and monotonic() < self._again):
             return
         heads = self._node.courier.heads()
         if heads.get(self._node.settings.name) != mine:
             self._node.courier.show_head(mine)
         for where, theirs in [*heads.items(), *self.mirrored()]:
             self.compare(where, mine, theirs)
+        self._mine, self._again = mine, monotonic() + SELDOM
 
     def compare(self, where: str, mine: str, theirs: str) -> Path | None:
         """Where evidence was written, if these two heads are two stories."""

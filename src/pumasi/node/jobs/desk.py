@@ -73,9 +73,9 @@ class JobDesk:
         started = time.monotonic()
         ended: Failed | None = Failed("fault", "the code of this node failed")
         try:
-            self._compute(case, id, job)
+            pace = self._compute(case, id, job)
             ended = None
-            log.info("job %s sealed after %.2f s", id[:8], time.monotonic() - started)
+            log.info("job %s sealed after %.2f s, %s", id[:8], time.monotonic() - started, pace)
         except PumasiError as error:
             ended = error if isinstance(error, Failed) else Failed(_reason(error), *error.reasons)
         finally:  # also when an error that nobody foresaw ends this thread: the other hospitals must not wait for it
@@ -86,18 +86,20 @@ class JobDesk:
             del self._running[id]
             self._node.site.stir()  # what waited for the end of this job is due now
 
-    def _compute(self, case: str, id: str, job: JobCase) -> None:
+    def _compute(self, case: str, id: str, job: JobCase) -> str:
+        """Run the job, hold its output and record it; how many rounds it took and how long they were."""
         document, signed_with, digest = self._document(job)
         permit = self._checked_permit(case, document, signed_with)
         hospital, world = permit.hospital, self._node.site.world
         party = Party(hospital, self._node.site.keys, {peer: world.members[peer].key for peer in document.permits})
+        exchange = _Exchange(self._node, document, job, self._stop, _Patience(self._node.settings.patience_seconds))
         with sandbox.start() as worker:
             run = Run(
                 job=document,
                 digest=digest,
                 party=party,
                 tables=permit.tables,
-                exchange=_Exchange(self._node, document, job, self._stop, _Patience(self._node.settings.patience_seconds)),
+                exchange=exchange,
                 half=_Sandboxed(worker, self._keeper, case, permit),
                 still_allowed=lambda: self._still_allowed(case, permit),
                 earlier=self._earlier(case, document),
@@ -117,6 +119,7 @@ class JobDesk:
         remembered.keep(self._node.site, document, sealed.asked)
         findings = "clear" if sealed.findings == [suppression.CLEAR] else "flagged"
         self._node.site.record(ev.OutputSealed, case=case, job=id, output=sealed.digest, findings=findings)
+        return exchange.pace
 
     def _checked_permit(self, case: str, job: Job, signed_with: str) -> Permit:
         """This hospital's own permit, after it has allowed the job; `Failed` with every reason when it does not."""
@@ -193,13 +196,23 @@ class _Exchange:
     case: JobCase
     stop: threading.Event
     patience: _Patience
+    _traded: list[float] = field(default_factory=list)  # when each round had everybody's share
+
+    @property
+    def pace(self) -> str:
+        """How many rounds there were, and the mean time from one to the next."""
+        rounds = len(self._traded)
+        each = (self._traded[-1] - self._traded[0]) / (rounds - 1) if rounds > 1 else 0.0
+        return f"{rounds} rounds, {each * 1e3:.1f} ms each"
 
     def send(self, label: str, data: bytes) -> None:
         self.node.courier.send_share(SealedShare(self.job.job, label, data))
 
     def trade(self, label: str, data: bytes) -> dict[str, bytes]:
         found = self.node.courier.trade_share(SealedShare(self.job.job, label, data), wait=POLL)
-        return found if set(self.job.permits) <= found.keys() else self.receive(label)
+        found = found if set(self.job.permits) <= found.keys() else self.receive(label)
+        self._traded.append(time.monotonic())
+        return found
 
     def receive(self, label: str, sender: str | None = None) -> dict[str, bytes]:
         wanted = {sender} if sender else set(self.job.permits)
