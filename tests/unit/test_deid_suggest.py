@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from pumasi.deid import rulefile
 from pumasi.deid.case import Proposal
 from pumasi.deid.cli import app
+from pumasi.deid.looking import MANY
 from pumasi.deid.patterns import INDIRECT, LIKELY
+from pumasi.deid.profile import FEW
 from pumasi.deid.suggest import Suggestion, suggest, told, toml, write
 from pumasi.deid.table import pseudonymise
 from pumasi.kernel.errors import Invalid
@@ -296,11 +298,12 @@ def test_processes_find_what_one_finds(tmp_path: Path) -> None:
     r = random.Random(11)
     rows = 110_000
     columns = {
-        "a": [f"{r.randint(10**6, 10**9)}" for _ in range(rows)],
-        "b": [f"{r.random():.7f} x{r.randint(10**6, 10**9)}" for _ in range(rows)],
+        "a": [number for _ in range(rows // 4) for number in [f"{r.randint(10**6, 10**9)}"] * 4],
+        "b": [text for _ in range(rows // 4) for text in [f"{r.random():.7f} x{r.randint(10**6, 10**9)}"] * 4],
     }
     columns["b"][rows // 2] = attacker.rrn(r)
     path = save(tmp_path / "t.csv", columns)
+    assert 2 * rows >= MANY and all(len(set(cells)) > FEW for cells in columns.values()), "so many are shared among processes"
     alone, together = suggest(path), suggest(path, workers=2)
     assert alone == together
     assert "rrn" in direct(alone[0].proposals[1])
