@@ -17,6 +17,11 @@ _NO_LEVELS = (
     "no hospital names a value of '{}' that enough people share, so there is nothing to count by; give levels = [...] in study.toml"
 )
 
+_NUMBERS = (
+    "'{}' holds numbers of many values, or of none that enough people share, so there is nothing to count by; ask for a histogram or "
+    "quantiles, or give levels = [...] in study.toml"
+)
+
 
 def compiled(
     analysis: Mapping[str, Any], tables: Mapping[str, AgreedTable], hospitals: Sequence[str], others: Sequence[Mapping[str, Any]] = ()
@@ -53,7 +58,7 @@ def _question(
         read |= filter.columns(question["filter"])
     without = [name for name in _counted_by(question) if not levels.get(name)]
     if without:
-        raise Invalid(*(_NO_LEVELS.format(name) for name in without))
+        raise Invalid(*((_NUMBERS if kinds[name] == "number" else _NO_LEVELS).format(name) for name in without))
     return {**question, "reads": sorted(read)}
 
 
