@@ -73,6 +73,35 @@ def test_the_tenth_largest_is_not_found_by_bisection(tmp_path: Path) -> None:
     assert found[0]["reasons"] == ["smallest-cell"] and all("remembered" in one["reasons"][0] for one in found[1:])
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda time: {"kind": "kaplan_meier", "time": "cost", "event": "hiv", "grid": [time, 1500, 2500]},
+        lambda time: {"kind": "cox", "time": "cost", "event": "hiv", "formula": "sex", "strata": "none", "grid": [time, 1500, 2500]},
+        lambda time: {"kind": "histogram", "column": "cost", "edges": [0, 800, 1200, 9_870 if time > 471 else 9_900, 20_000]},
+    ],
+    ids=["kaplan_meier", "cox", "histogram"],
+)
+def test_no_exact_time_is_found_by_moving_one_of_a_grid(tmp_path: Path, asked: Any) -> None:
+    """Where the tenth event lies before the time, the time is kept, and otherwise it is put together with the next."""
+    tables = hospitals()
+    people = pd.concat(tables.values())
+    tenth = float(people[people.hiv == 1].cost.sort_values().iloc[9])
+    attacker = Attacker(tmp_path, tables)
+    found = [attacker.ask(asked(tenth + step))[0] for step in (5, -5, 1e-3, -1e-3)]
+    assert refused(found)[:2] == [False, True] and (refused(found) == [False, True, True, True] or "histogram" in found[0]["kind"])
+
+
+def test_the_same_grid_is_asked_of_groups(tmp_path: Path) -> None:
+    """What stays possible: one grid with few people between its times, in several analyses."""
+    curve = {"kind": "kaplan_meier", "time": "cost", "event": "hiv", "grid": [700, 1_000, 1_400, 1_800]}
+    found = Attacker(tmp_path, hospitals()).ask(
+        curve, {**curve, "by": "sex"}, {**curve, "kind": "logrank", "by": "sex"}, {"kind": "histogram", "column": "age"},
+        {**curve, "where": "sex = 'F'"}, {"kind": "histogram", "column": "age", "where": "sex = 'F'"},
+    )  # fmt: skip
+    assert not any(refused(found))
+
+
 def test_bands_of_whole_years_are_answered(tmp_path: Path) -> None:
     """What stays possible: nobody lies between 59 and 60."""
     tables = changed(lambda table: table.assign(age=table.age.round()))
@@ -106,3 +135,16 @@ def test_a_refusal_tells_neither_of_two_values(tmp_path: Path, hiv: int, cost: f
     )
     assert [one.get("reasons") for one in found] == [None, ["remembered-together"]]
     assert NAMES[0] in found[0]["hospitals"]
+
+
+@pytest.mark.parametrize("formula", ["cost ~ age", "cost ~ sex + age"])
+def test_a_model_that_one_person_leads(tmp_path: Path, formula: str) -> None:
+    """The line passes where the victim is, whose age lies far out: the fitted value is the cost."""
+    tables = changed(lambda table: table, age=900.0)
+    assert Attacker(tmp_path, tables).ask({**GAUSSIAN, "formula": formula})[0]["reasons"] == ["dominance"]
+
+
+def test_a_model_with_somebody_far_out_is_answered(tmp_path: Path) -> None:
+    """What stays possible: an outlier that leads nothing."""
+    tables = changed(lambda table: table, age=200.0)
+    assert "refused" not in Attacker(tmp_path, tables).ask({**GAUSSIAN, "formula": "cost ~ age"})[0]

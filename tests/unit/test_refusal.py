@@ -194,7 +194,7 @@ def running_away() -> list[str]:
     design = {"outcome": "n", "columns": [{"name": "Intercept", "factors": []}]}
     plain = {"kind": "glm", "family": "poisson", "formula": "n ~ 1", "design": design}
     state = {"step": "start", "scales": [1.0], "centres": [0.0], "null_deviance": 1.0, "unit": 1.0, "scale": 1.0}
-    return said(methods.KINDS["glm"].advance([1.0, 0.0, 0.0], plain, state, TERMS))
+    return said(methods.KINDS["glm"].advance([0.0, 1.0, 0.0, 0.0], plain, state, TERMS))
 
 
 def remembered(*, load: int = 0, where: str | None = None, lacking: int = 0, **fields: Any) -> list[str]:

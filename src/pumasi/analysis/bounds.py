@@ -1,4 +1,4 @@
-"""Bounds that conditions set on one column of numbers: the same, or with the smallest cell of people between each two.
+"""Bounds that askers set on one column of numbers: the same, or with the smallest cell of people between each two.
 
 Who asks for "cost <= 9000", "cost <= 9500" and so on, and sees which are refused, would find the largest cost to the last digit, or the
 tenth largest: whether nobody or a few lie between two bounds is an answer, too. So nobody counts as few, and bounds that were refused count
@@ -25,25 +25,40 @@ if TYPE_CHECKING:
 
 TOO_NEAR = Refusal(
     "remembered-difference",
-    "between two bounds that where sets on '{}', here or in an earlier analysis, lie too few people or nobody; set the bounds of earlier "
-    "analyses, or some that are further from them",
+    "between two bounds that are set on '{}', here or in an earlier analysis, lie too few people or nobody; set bounds, edges and times "
+    "of earlier analyses, or some that are further from them",
 )
 
 
 def pairs(asked: Sequence[Question]) -> list[tuple[str, Bound, Bound]]:
-    """Neighbouring bounds on each column, of which the first question sets one."""
-    mine, found = _bounds(asked[0]), []
-    for name in sorted(mine):
-        every = sorted(set().union(*(_bounds(one).get(name, set()) for one in asked)))
-        found += [(name, low, high) for low, high in itertools.pairwise(every) if {low, high} & mine[name]]
+    """Neighbours of which one is new, or both are and stand in the condition: a list is put together until enough lie between."""
+    named, listed = _named(asked[0]), _listed(asked[0])
+    found = []
+    for name in sorted({*named, *listed}):
+        mine = named.get(name, set()) | listed.get(name, set())
+        old = set().union(*(_named(one).get(name, set()) | _listed(one).get(name, set()) for one in asked[1:]))
+        for low, high in itertools.pairwise(sorted(mine | old)):
+            new = [one for one in (low, high) if one not in old]
+            if (len(new) == 1 and {low, high} & mine) or (len(new) == 2 and {low, high} <= named.get(name, set())):
+                found.append((name, low, high))
     return found
 
 
-def _bounds(question: Question) -> dict[str, set[Bound]]:
+def _named(question: Question) -> dict[str, set[Bound]]:
+    """Those of the condition."""
     found: dict[str, set[Bound]] = {}
     for one in filter.comparisons(question["filter"]) if "filter" in question else ():
         found.setdefault(one["column"], set()).add((float(one["value"]), one["is"] in ("<=", ">")))
     return found
+
+
+def _listed(question: Question) -> dict[str, set[Bound]]:
+    """Those of a grid of times, or of the edges of a histogram that no data chose."""
+    if "grid" in question:
+        return {question["time"]: {(float(time), True) for time in question["grid"]}}
+    if question["kind"] == "histogram" and "edges" in question and not question.get("found"):
+        return {question["column"]: {(float(edge), False) for edge in question["edges"][1:-1]}}
+    return {}
 
 
 def local(frame: Frame, asked: Sequence[Question]) -> list[float]:

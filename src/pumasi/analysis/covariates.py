@@ -41,6 +41,9 @@ ONE_SIDED_FOLD = Refusal(
     "give 'ridge' a number, or leave the column out",
 )
 FLAT = Refusal("constant-column", "'{}' has the same value for everybody; leave it out")
+LED = Refusal(
+    "dominance", "one person lies so far out in '{}' that the model would tell that person's outcome; leave such values out with 'where'"
+)
 TOO_LARGE = Refusal("beyond-measure", "a column of the model holds values beyond anything that is measured; correct the file")
 
 

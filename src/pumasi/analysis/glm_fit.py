@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pumasi.analysis import covariates, design, newton, refusal
+from pumasi.analysis import covariates, design, newton, refusal, robust
 from pumasi.analysis import family as families
 from pumasi.analysis.glm_result import dispersion_of, result
 from pumasi.analysis.linear import factor, solutions
@@ -92,8 +92,14 @@ def _left_out(question: dict[str, Any]) -> list[int]:
 
 
 def local_start(cases: Cases, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
-    """Flag, Z'Wz, and the upper triangle of Z'WZ at fitted values half-way between the outcome and a middle; for each set of rows."""
+    """Whether one person leads each column; then, for each set of rows, flag, Z'Wz, and the upper triangle of Z'WZ at fitted values
+    half-way between the outcome and a middle."""
     size = len(_augmented(question, state)[0])
+    led: list[float] = []
+    for column, centre, scale in zip(question["design"]["columns"], state["centres"], state["scales"], strict=True):
+        squares = ((cases.column(column["factors"]) - float(centre)) / float(scale)) ** 2 if column["factors"] else np.zeros(0)
+        whole = float(state["rows"])
+        led.append(bool(len(squares)) and robust.dominates(squares, cases.frame.persons, whole=whole, part=robust.LEADING_PART))
     right = {left: np.zeros(size) for left in _left_out(question)}
     information = {left: np.zeros((size, size)) for left in _left_out(question)}
     for block in _blocks(cases, question, state):
@@ -102,7 +108,7 @@ def local_start(cases: Cases, question: dict[str, Any], state: dict[str, Any]) -
             counted = weight * block.weight * (block.fold != left)
             right[left] += block.matrix.T @ (counted * (response - block.offset))
             information[left] += block.matrix.T @ (block.matrix * counted[:, np.newaxis])
-    return [
+    return led + [
         value for left in right for value in newton.carried([*right[left].tolist(), *information[left][np.triu_indices(size)].tolist()])
     ]
 
@@ -111,6 +117,9 @@ def advance_start(total: Sequence[float], question: dict[str, Any], state: dict[
     """The first point of every fit, unless some columns are combinations of others; then their names."""
     names = [column["name"] for column in _augmented(question, state)[0]]
     reader, starts = Reader(total), {}
+    led = [column["name"] for column in question["design"]["columns"] if reader.flag()]
+    if led:
+        return refusal.end(*(covariates.LED.about(name) for name in led))
     for left in _left_out(question):
         if reader.flag():
             return refusal.end(newton.NO_CONVERGENCE)

@@ -234,7 +234,7 @@ class Run:
         """The outcome of a question. Edges that the data chose are compared before they are told, and remembered."""
         if "edges" not in outcome or "edges" in question:
             return outcome
-        found = question | {"edges": outcome["edges"]}
+        found = question | {"edges": outcome["edges"], "found": True}
         if reasons := self._asked.reasons(number, found, self._asked.mine[number].people):
             return refusal.told(reasons)
         return outcome
