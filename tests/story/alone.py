@@ -1,6 +1,6 @@
 """Run a command as the adoptive parent of all its descendants, and write down those that outlive it.
 
-python -I -S alone.py LEFT_FILE COMMAND...
+python -I -S alone.py SECONDS LEFT_FILE COMMAND...
 """
 
 import ctypes
@@ -29,12 +29,12 @@ def children() -> dict[int, str]:
 
 
 ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-code = subprocess.call(sys.argv[2:])
-deadline = time.monotonic() + 1.0  # the kernel ends a killed sandbox's processes in its own time
+code = subprocess.call(sys.argv[3:])
+deadline = time.monotonic() + float(sys.argv[1])  # the kernel ends a killed sandbox's processes in its own time
 while children() and time.monotonic() < deadline:
     time.sleep(0.02)
 left = children()
-Path(sys.argv[1]).write_text(json.dumps(sorted(left.values())))
+Path(sys.argv[2]).write_text(json.dumps(sorted(left.values())))
 for pid in left:
     os.kill(pid, signal.SIGKILL)
 sys.exit(code if code >= 0 else 128 - code)

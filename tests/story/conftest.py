@@ -21,6 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="stories run jobs in the sandbox, which needs bubblewrap (bwrap)"))
 
 
+# With fewer people, or others, the model may not be asked next to the description: too few lack a value (see the how-to on that).
 def _kept(folder: Path, *, hospitals: int, people: int, seed: int) -> Iterator[harness.Kept]:
     data = folder / "data"
     generated.write(data, hospitals=hospitals, people=people, seed=seed)
@@ -43,10 +44,10 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Kept]:
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Kept]:
     """Four hospitals, kept, so that three are a quorum."""
-    yield from _kept(tmp_path_factory.mktemp("four"), hospitals=4, people=200, seed=4)
+    yield from _kept(tmp_path_factory.mktemp("four"), hospitals=4, people=300, seed=6)
 
 
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Kept]:
     """Three hospitals, kept, for whoever wants to break them."""
-    yield from _kept(tmp_path_factory.mktemp("fragile"), hospitals=3, people=200, seed=3)
+    yield from _kept(tmp_path_factory.mktemp("fragile"), hospitals=3, people=300, seed=3)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ALONE = Path(__file__).with_name("alone.py")
-PATIENCE = 90.0  # seconds that no single step of a story takes
+PATIENCE = 240.0  # seconds that no single step of a story takes, on a busy machine either
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return kept | {"TMPDIR": str(temporary), "XDG_CONFIG_HOME": str(folder / "config"), **more}
 
 
-def run_alone(folder: Path, *arguments: str, seconds: float = PATIENCE) -> Ended:
+def run_alone(folder: Path, *arguments: str) -> Ended:
     """A pumasi command in `folder` to its end, with every process and temporary file that it leaves."""
     left = folder / "left.json"
-    command = [sys.executable, "-I", "-S", str(ALONE), str(left), *pumasi(*arguments)]
-    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=seconds)
+    command = [sys.executable, "-I", "-S", str(ALONE), "30", str(left), *pumasi(*arguments)]
+    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=PATIENCE)
     assert left.exists(), done.stderr
     files = [str(path.relative_to(folder)) for path in (folder / "tmp").rglob("*")]
     return Ended(done.returncode, done.stdout, done.stderr, json.loads(left.read_text()), files)
@@ -102,15 +102,15 @@ class Kept:
         pid = self.row(name)["pid"]
         os.kill(pid, number)
         if name in self.own:
-            self.own.pop(name).wait(timeout=15)
-        wait_until(lambda: not alive(pid), 15, f"{name} does not end")
+            self.own.pop(name).wait(timeout=PATIENCE)
+        wait_until(lambda: not alive(pid), f"{name} does not end")
 
     def end_all(self) -> None:
         """Ask every process to end, all at once, as a machine does that is shut down."""
         for row in self.system["processes"]:
             os.kill(row["pid"], signal.SIGTERM)
         for row in self.system["processes"]:
-            wait_until(partial(_gone, row["pid"]), 10, f"{row['name']} does not end")
+            wait_until(partial(_gone, row["pid"]), f"{row['name']} does not end")
 
     def begin(self, name: str) -> None:
         """Start a process again with the command in system.json."""
@@ -122,7 +122,7 @@ class Kept:
         row["pid"] = self.own[name].pid
         (self.folder / "system.json").write_text(json.dumps(self.system))
         if name == "hub":
-            wait_until(self.hub_answers, 20, lambda: f"the hub does not come up: {(Path(row['home']) / 'output.txt').read_text()}")
+            wait_until(self.hub_answers, lambda: f"the hub does not come up: {(Path(row['home']) / 'output.txt').read_text()}")
 
     def hub_answers(self) -> bool:
         host, _, port = self.hub.removeprefix("https://").rpartition(":")
@@ -137,8 +137,8 @@ class Kept:
     def environment(self, **more: str) -> dict[str, str]:
         return environment(self.folder, PUMASI_STORY=self.mark, **more)
 
-    def command(self, *arguments: str, seconds: float = PATIENCE) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(pumasi(*arguments), cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=seconds)
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(pumasi(*arguments), cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE)
 
     def study(self, text: str, name: str, *, home: Path | None = None) -> StudyRun:
         """Begin `pumasi study run` with this study.toml, by the plain command or with PUMASI_HOME."""
@@ -204,15 +204,15 @@ def keep(folder: Path, data: Path) -> Kept:
     mark = uuid.uuid4().hex
     done = subprocess.run(
         pumasi("demo", "--data", str(data), "--json", "outcome.json", "--keep"),
-        cwd=folder, env=environment(folder, PUMASI_STORY=mark), capture_output=True, text=True, timeout=3 * PATIENCE,
+        cwd=folder, env=environment(folder, PUMASI_STORY=mark), capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     record = folder / "system.json"
     system = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     return Kept(folder, done.returncode, done.stdout + done.stderr, mark, system)
 
 
-def wait_until(ready: Callable[[], object], seconds: float, otherwise: str | Callable[[], str]) -> None:
-    deadline = time.monotonic() + seconds
+def wait_until(ready: Callable[[], object], otherwise: str | Callable[[], str]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not ready():
         assert time.monotonic() < deadline, otherwise if isinstance(otherwise, str) else otherwise()
         time.sleep(0.05)

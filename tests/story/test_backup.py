@@ -109,14 +109,14 @@ def test_a_node_comes_back_without_its_workspaces_and_signs_again(fragile: Kept,
     assert refused.returncode == 2 and "is not empty" in refused.stderr
     bring_back(fragile, name, backup)
 
-    harness.wait_until(lambda: study.view()["hospitals"][name]["ended"] == "lost", 30, lambda: log_of(fragile, name))
+    harness.wait_until(lambda: study.view()["hospitals"][name]["ended"] == "lost", lambda: log_of(fragile, name))
     assert "signing again" in log_of(fragile, name)
     study.abandon()
-    harness.wait_until(lambda: study.view()["state"] == "closed", 30, "the case does not close")
+    harness.wait_until(lambda: study.view()["state"] == "closed", "the case does not close")
     certificate = study.home.channel.get(f"/documents/{certificate_of(fragile, study.case, name)}").json()["body"]["body"]
     assert certificate["method"].startswith("this node was restored from a backup")
     run(fragile, "after-node")
-    harness.wait_until(lambda: cosigned(fragile, name, beyond=later), 10, f"{name} does not cosign")
+    harness.wait_until(lambda: cosigned(fragile, name, beyond=later), f"{name} does not cosign")
 
 
 def test_a_hub_comes_back_and_is_given_the_log_that_its_backup_lacks(fragile: Kept) -> None:
@@ -129,7 +129,7 @@ def test_a_hub_comes_back_and_is_given_the_log_that_its_backup_lacks(fragile: Ke
     after = fragile.entries("hub")
     assert after[: len(before)] == before
     for name in fragile.nodes:
-        harness.wait_until(lambda name=name: fragile.entries(name) == fragile.entries("hub"), 20, f"{name} has another log")  # type: ignore[misc]
+        harness.wait_until(lambda name=name: fragile.entries(name) == fragile.entries("hub"), f"{name} has another log")  # type: ignore[misc]
         assert not (fragile.home(name) / "evidence").exists()
     checked = fragile.command("hub", "check", "--home", str(fragile.home("hub")))
     assert checked.returncode == 0, checked.stderr

@@ -111,7 +111,7 @@ def test_bad_input_ends_in_a_sentence(what: str, tmp_path: Path) -> None:
 def test_a_process_that_stays_would_be_seen(tmp_path: Path) -> None:
     """What the other tests here rest on: whoever outlives its command is found, also with a session of its own."""
     left = tmp_path / "left.json"
-    command = [sys.executable, "-I", "-S", str(harness.ALONE), str(left), "sh", "-c", "setsid sleep 77 & exit 3"]
+    command = [sys.executable, "-I", "-S", str(harness.ALONE), "0.5", str(left), "sh", "-c", "setsid sleep 77 & exit 3"]
     assert subprocess.run(command, check=False).returncode == 3
     assert json.loads(left.read_text()) == ["sleep 77 "]
 

@@ -47,13 +47,13 @@ def test_one_of_four_that_is_away_keeps_no_head_from_being_final(four: Kept) -> 
     def is_final() -> bool:
         return four.command("ledger", "prove", str(size), "--home", str(four.researcher), "--out", str(file)).returncode == 0
 
-    harness.wait_until(is_final, 30, "no final head covers what was said while a hospital is away")
+    harness.wait_until(is_final, "no final head covers what was said while a hospital is away")
     policy = Policy.parse(Path(four.system["policy"]).read_bytes())
     verify_tlog_proof(file.read_text(encoding="utf-8"), leaf_hash=leaf_hash(four.entries("hub")[size]), policy=policy)
     names = [line.name for line in parse_checkpoint(TlogProof.parse(file.read_text(encoding="utf-8")).checkpoint).lines]
     assert len(names) == 1 + 3 and not any(name.endswith(quote(away, safe="")) for name in names)
     four.begin(away)
-    harness.wait_until(lambda: four.entries(away) == four.entries("hub"), 20, "who was away does not catch up")
+    harness.wait_until(lambda: four.entries(away) == four.entries("hub"), "who was away does not catch up")
 
 
 def test_a_killed_hub_is_taken_over_and_the_study_goes_on(four: Kept, researcher: Home) -> None:
@@ -61,11 +61,11 @@ def test_a_killed_hub_is_taken_over_and_the_study_goes_on(four: Kept, researcher
     asked = studyfile.read(four.folder / "open.toml")
     study = studies_of.apply(researcher, asked)
     study.wait_for_permits()
-    harness.wait_until(lambda: all(here["state"] == "open" for here in study.view()["hospitals"].values()), 30, "no workspaces")
+    harness.wait_until(lambda: all(here["state"] == "open" for here in study.view()["hospitals"].values()), "no workspaces")
 
     old, first, second, third, fourth = four.home("hub"), *four.nodes
     before = [four.entries(name) for name in four.nodes]
-    harness.wait_until(lambda: [four.entries(name) for name in four.nodes] == [four.entries("hub")] * 4, 20, "copies differ")
+    harness.wait_until(lambda: [four.entries(name) for name in four.nodes] == [four.entries("hub")] * 4, "copies differ")
     four.end("people")
     four.end("hub")
     assert max(map(len, before)) > 50
@@ -110,7 +110,7 @@ def test_a_killed_hub_is_taken_over_and_the_study_goes_on(four: Kept, researcher
     assert "handed over to the name demo.pumasi.example/log-2" in checked.stdout
 
     # Everybody has one log, and it begins with the old one; a second study runs from its application on.
-    harness.wait_until(lambda: [four.entries(name) for name in four.nodes] == [four.entries("hub")] * 4, 20, "copies differ")
+    harness.wait_until(lambda: [four.entries(name) for name in four.nodes] == [four.entries("hub")] * 4, "copies differ")
     handed = [Entry(data).event for data in four.entries("hub")]
     assert [event.author for event in handed if event.type == "LogHandedOver"] == ["second-coordinator"]
     again = four.study(studies.SMALL, "after-handover")

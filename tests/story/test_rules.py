@@ -71,7 +71,7 @@ def ruled(fragile: Kept) -> Kept:
         fragile.begin(name)
     entries = b'"type":"DatasetDescribed"'
     harness.wait_until(
-        lambda: sum(entries in data for data in fragile.entries("hub")) == 2 * len(fragile.nodes), 30, "the new descriptions never came"
+        lambda: sum(entries in data for data in fragile.entries("hub")) == 2 * len(fragile.nodes), "the new descriptions never came"
     )
     return fragile
 

@@ -55,7 +55,7 @@ def serve(kept: Kept, home: Path, port: int) -> subprocess.Popen[bytes]:
         except httpx.TransportError:
             return False
 
-    harness.wait_until(answers, 20, "the witness does not come up")
+    harness.wait_until(answers, "the witness does not come up")
     return process
 
 
