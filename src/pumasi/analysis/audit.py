@@ -203,7 +203,7 @@ def _basis(products: Array) -> Array:
     return _basis_of(products.tobytes(), len(products))
 
 
-@lru_cache(maxsize=512)  # a rehearsal asks for each hospital
+@lru_cache(maxsize=64)  # a rehearsal asks for each hospital
 def _basis_of(products: bytes, size: int) -> Array:
     square = np.frombuffer(products).reshape(size, size)
     lengths = np.sqrt(np.clip(np.diag(square), 0, None))
