@@ -123,8 +123,9 @@ class _Model:
         used = {name for column in self.columns for name, _ in column}
         return tuple(sorted({self.outcome, *used, *beside} - {forms.HOSPITAL}))
 
-    def weighing(self, products: Iterable[tuple[Factor, ...]]) -> list[Weight]:
-        weight = ((self.question["weights"], None),) if "weights" in self.question else ()
+    def weighing(self, products: Iterable[tuple[Factor, ...]], *, column: str = "") -> list[Weight]:
+        """By the model's own weights as well, unless these are the column in question."""
+        weight = ((self.question["weights"], None),) if self.question.get("weights", column) != column else ()
         places = self.question.get("edges", []) if self.question["kind"] == "meta" else [None]
         return [Weight((*one, *weight), self.complete, place) for one in dict.fromkeys(products) for place in places]
 
@@ -142,7 +143,7 @@ class _Model:
         selects = "filter" in self.question and column in filter.columns(self.question["filter"])
         if not selects and column != self.question.get("weights"):
             return []
-        return self.weighing([outcome, *self.columns, *((*one, *outcome) for one in self.columns)])
+        return self.weighing([outcome, *self.columns, *((*one, *outcome) for one in self.columns)], column=column)
 
 
 def cells(question: Question) -> list[set[str]]:
