@@ -1,4 +1,4 @@
-"""An outcome or event written as a text of two levels gives what zeros and ones give, and its counts are those of the same levels."""
+"""An outcome or event of two levels, N and Y or 1 and 2, gives what zeros and ones give, and its counts are those of the same levels."""
 
 from __future__ import annotations
 
@@ -34,22 +34,27 @@ def hospitals() -> list[pd.DataFrame]:
     return tables
 
 
-def written(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    return [table.assign(died=table["died"].map(dict(enumerate(WRITTEN)))) for table in tables]
+def written(tables: list[pd.DataFrame], names: list[str] = WRITTEN) -> list[pd.DataFrame]:
+    values = [float(name) if name.isdigit() else name for name in names]
+    return [table.assign(died=table["died"].map(dict(enumerate(values)))) for table in tables]
 
 
+@pytest.mark.parametrize("written_as", [WRITTEN, ["1", "2"], ["1", "0"]])
 @pytest.mark.parametrize("kind", ASKED)
-def test_two_levels_give_what_zero_and_one_give(kind: str) -> None:
+def test_two_levels_give_what_zero_and_one_give(kind: str, written_as: list[str]) -> None:
     fields, tables, ward = ASKED[kind], hospitals(), {"ward": ["a", "b"]}
     numbers = ask(kind, tables, levels={**ward, "died": ["0", "1"]}, **fields)
-    texts = ask(kind, written(tables), levels={**ward, "died": WRITTEN}, **fields)
-    assert texts.pop("counted_as_one") == "dead" and "counted_as_one" not in numbers
+    if written_as == ["1", "0"]:  # zeros and ones are what they are, in whichever order they are listed
+        assert ask(kind, tables, levels={**ward, "died": written_as}, **fields) == numbers
+        return
+    texts = ask(kind, written(tables, written_as), levels={**ward, "died": written_as}, **fields)
+    assert texts.pop("counted_as_one") == written_as[1] and "counted_as_one" not in numbers
     unsaid = {"said", "implied_counts"}
     assert {key: value for key, value in texts.items() if key not in unsaid} == {
         key: value for key, value in numbers.items() if key not in unsaid
     }
     told = []
-    for result, names in ((numbers, ["0", "1"]), (texts, WRITTEN)):
+    for result, names in ((numbers, ["0", "1"]), (texts, written_as)):
         levels = {**ward, "died": list(names)}
         note_levels(result | {"kind": kind}, levels)
         assert levels["died"] == names
@@ -78,3 +83,11 @@ def test_other_numbers_of_levels_and_other_families_are_no_outcome() -> None:
 def test_the_text_says_which_level_counts() -> None:
     result = ask("roc", written(hospitals()), levels={"died": WRITTEN}, **ASKED["roc"])
     assert "died: 'dead' counts as one, the other level as zero" in printed.text({**result, "kind": "roc", "name": "a"})
+
+
+def test_a_model_of_numbers_takes_them_as_they_are_and_a_third_value_is_refused() -> None:
+    tables, fields = written(hospitals(), ["1", "2"]), {"formula": "died ~ score", "family": "gaussian"}
+    assert ask("glm", tables, levels={"died": ["1", "2"]}, **fields)["coefficients"] == ask("glm", tables, **fields)["coefficients"]
+    tables[0].loc[7, "died"] = 9.0
+    asked = ask("glm", tables, levels={"died": ["1", "2"]}, **fields | {"family": "binomial"})
+    assert "zero or one, or one of its two levels" in str(asked["refused"])

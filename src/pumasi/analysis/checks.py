@@ -42,16 +42,26 @@ def zero_and_one(what: str, name: str, kinds: Mapping[str, str], agreed: Mapping
 
 def level(question: Mapping[str, Any], name: str, value: str) -> str:
     """What tables call the "0" or "1" of an outcome or event."""
-    return str(question["levels"][name][int(value)]) if _is_text(question, name) else value
+    return (coded(question, name) or ["0", "1"])[int(value)]
 
 
 def counted_as_one(question: Mapping[str, Any], name: str) -> dict[str, str]:
-    """What a result says of an outcome or event that is a text."""
-    return {"counted_as_one": level(question, name, "1")} if _is_text(question, name) else {}
+    """What a result says of an outcome or event that is no zero and one by itself."""
+    return {"counted_as_one": level(question, name, "1")} if coded(question, name) else {}
 
 
-def _is_text(question: Mapping[str, Any], name: str) -> bool:
-    return bool(question.get("column_kinds", {}).get(name) == "text")
+def coded(question: Mapping[str, Any], name: str) -> list[str]:
+    """The two levels that are the zero and the one of an outcome or event: N and Y, 1 and 2. None where it is zero and one, or true and
+    false, by itself, and of a model of numbers."""
+    kind, levels = question.get("column_kinds", {}).get(name), [str(one) for one in question.get("levels", {}).get(name, [])]
+    plain = kind not in ("text", "number") or (kind == "number" and set(levels) == {"0", "1"})
+    return [] if plain or len(levels) != 2 or question.get("family", "binomial") != "binomial" else levels
+
+
+def outcome_of(question: Mapping[str, Any]) -> str | None:
+    """The column that is zero or one, if a question has any."""
+    found = question.get("event", question.get("outcome", question.get("design", {}).get("outcome")))
+    return None if found is None else str(found)
 
 
 def apart(one: str, other: str) -> list[str]:

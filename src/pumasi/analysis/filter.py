@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumasi.analysis import checks
 from pumasi.analysis.forms import HOSPITAL
 from pumasi.analysis.frame import Column, Frame
 from pumasi.kernel.errors import Invalid
@@ -110,12 +112,22 @@ def level_of(value: str | float | bool) -> str:
 def seen(table: Frame, question: Mapping[str, Any]) -> Frame:
     """What a method sees of a table: the columns that the question reads, the rows for which its condition holds, and for a model
     that asks for it the hospital. A condition cannot name the hospital: it would ask one alone."""
-    chosen = selected(table.having(question["column_kinds"]), question.get("filter"))
+    chosen = _coded(selected(table.having(question["column_kinds"]), question.get("filter")), question)
     if HOSPITAL in chosen.columns or "design" not in question:
         return chosen
     codes = np.full(chosen.rows, question["hospitals"].index(question["here"]), dtype=np.int32)
     here = Column(name=HOSPITAL, numbers=None, codes=codes, levels=tuple(question["hospitals"]))
     return Frame(persons=chosen.persons, columns={**chosen.columns, HOSPITAL: here})
+
+
+def _coded(frame: Frame, question: Mapping[str, Any]) -> Frame:
+    """An outcome or event of other numbers than zero and one, such as 1 and 2, by its levels; 2 is neither (`Frame.numbers`)."""
+    name = checks.outcome_of(question)
+    if name is None or not checks.coded(question, name) or frame.columns[name].numbers is None:
+        return frame
+    codes = frame.codes(name, question["levels"][name])
+    column = replace(frame.columns[name], numbers=np.array([0.0, 1.0, 2.0, np.nan])[codes])
+    return Frame(persons=frame.persons, columns={**frame.columns, name: column})
 
 
 def selected(frame: Frame, tree: Filter | None) -> Frame:

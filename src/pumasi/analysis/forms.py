@@ -34,7 +34,7 @@ def _or_not(key: Key) -> Key:
 
 
 _COLUMNS = Key("columns", "columns with numbers")
-_TWO = "; of texts with two levels the second counts as 1"
+_TWO = "; of two other levels (N and Y, 1 and 2) the second counts as 1"
 _EVENT = Key("column", f"the column that is 1 when the event was seen at `time` and 0 when the person left without it{_TWO}")
 _TIME = Key("column", "the column of follow-up times")
 _GRID = Key("numbers", "increasing times; an answer is about these times only, because exact times single people out")
