@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from pumasi.analysis import audit, suppression
+from pumasi.analysis import suppression
 from pumasi.kernel import event as ev
 from pumasi.kernel.envelope import canonical, open_signed
 from pumasi.kernel.errors import Invalid, PumasiError, Refused, Tampered
@@ -244,7 +244,7 @@ class _Sandboxed:
     permit: Permit
     _loaded: tuple[str, frozenset[str]] | None = None
     _people: int = 0
-    _sourced: tuple[str, list[dict[str, Agreed]]] | None = None
+    _sourced: tuple[str, list[dict[str, Agreed]]] = ("", [])  # what the worker holds of the source, each in its place
 
     def load(self, table: str, columns: set[str]) -> int:
         wanted = (table, frozenset(columns))
@@ -256,35 +256,30 @@ class _Sandboxed:
 
     def compare(self, question: dict[str, Any], earlier: Earlier) -> list[float]:
         """In the workspace; what another project was answered is evaluated anew at the source, next to the question."""
-        places = ("table", "table")
-        if earlier.case != self.case:
-            places = ("now", "before")
-            agreed = self.permit.tables[question["table"]]
-            columns = {name: agreed.columns[name] for name in question["column_kinds"]}
-            wanted = (question["table"], [columns, earlier.columns])
-            if wanted != self._sourced:  # or the worker still has them from the comparison before this one
-                frames = self.keeper.source_frames(self.case, self.permit, *wanted)
-                for place, frame in zip(places, frames, strict=True):
-                    self.worker.load(frame.persons, list(frame.columns.values()), place=place)
-                self._sourced = wanted
-        share = self.worker.compare(question, earlier.question, places=places, load=earlier.people)
+        now, then = ("table", "table") if earlier.case == self.case else self._at_source(question, [earlier])
+        share = self.worker.compare(question, earlier.question, places=(now, then), load=earlier.people)
         return [float(value) for value in share]
 
     def audit(self, question: dict[str, Any], before: list[Earlier], known: list[list[float]]) -> list[float]:
         """In the workspace; at the source, all of them, where another project was asked one."""
-        places = ["table"] * (1 + len(before))
-        if any(earlier.case != self.case for earlier in before):
-            agreed = self.permit.tables[question["table"]]
-            wanted = [{name: agreed.columns[name] for name in question["column_kinds"]}]
-            for earlier in before:
-                wanted += [earlier.columns] if earlier.columns not in wanted else []
-            places = [f"asked {wanted.index(columns)}" for columns in (wanted[0], *(earlier.columns for earlier in before))]
-            if known == audit.first([question, *(earlier.question for earlier in before)]):
-                frames = self.keeper.source_frames(self.case, self.permit, question["table"], wanted)
-                for number, frame in enumerate(frames):
-                    self.worker.load(frame.persons, list(frame.columns.values()), place=f"asked {number}")
+        elsewhere = any(earlier.case != self.case for earlier in before)
+        places = self._at_source(question, before) if elsewhere else ["table"] * (1 + len(before))
         share = self.worker.audit([question, *(earlier.question for earlier in before)], known, places=places)
         return [float(value) for value in share]
+
+    def _at_source(self, question: dict[str, Any], before: list[Earlier]) -> list[str]:
+        """Where the worker holds the table as the source holds it: with the columns of this question, and with those of each earlier one.
+
+        It is read once for each set of columns, unless the worker still has them all from the round before this one.
+        """
+        table, agreed = question["table"], self.permit.tables[question["table"]].columns
+        wanted = [{name: agreed[name] for name in question["column_kinds"]}, *(earlier.columns for earlier in before)]
+        if self._sourced[0] != table or any(columns not in self._sourced[1] for columns in wanted):
+            different = [columns for place, columns in enumerate(wanted) if columns not in wanted[:place]]
+            for number, frame in enumerate(self.keeper.source_frames(self.case, self.permit, table, different)):
+                self.worker.load(frame.persons, list(frame.columns.values()), place=f"asked {number}")
+            self._sourced = (table, different)
+        return [f"asked {self._sourced[1].index(columns)}" for columns in wanted]
 
     def local(self, question: dict[str, Any], state: dict[str, Any]) -> list[float]:
         return [float(value) for value in self.worker.local(question["kind"], question, state)]
