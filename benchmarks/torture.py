@@ -80,7 +80,7 @@ def _real_kills(folder: Path) -> list[Row]:
     if shutil.which("bwrap") is None:
         return []  # without the sandbox no study runs; the kills above need none
     data = folder / "data"
-    generated.write(data, hospitals=3, people=200, seed=SEED)
+    generated.write(data, hospitals=3, people=300, seed=SEED)
     system = harness.keep(folder, data)
     try:
         assert system.code == 0, system.said
@@ -109,7 +109,7 @@ def _strike(system: harness.Kept) -> int:
         system.begin(name)
     log = system.entries("hub")
     for name in system.nodes:
-        harness.wait_until(partial(_holds, system, name, log), 30, f"{name} did not catch up")
+        harness.wait_until(partial(_holds, system, name, log), f"{name} did not catch up")
     checked = system.command("ledger", "check", "--home", str(system.researcher))
     assert checked.returncode == 0 and "every signature holds" in checked.stdout, checked.stderr
     return len(log)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pumasi.hub.log import Sequencer
 from pumasi.kernel import event as ev
@@ -48,7 +48,7 @@ def database(home: Path) -> Path:
     return home / "party.db"
 
 
-def open_site(home: Path, book: Stream, who: str, *, synchronous: str = "FULL") -> Site:
+def open_site(home: Path, book: Stream, who: str, *, synchronous: Literal["FULL", "OFF"] = "FULL") -> Site:
     """The record of a party: with full syncs as its process opens it, or fast and without snapshots."""
     keys = book.keys_of(who)
     snapshots = Snapshots(home / "snapshot", keys) if synchronous == "FULL" else None
@@ -78,7 +78,7 @@ def open_sequencer(home: Path, book: Stream) -> Sequencer:
     return Sequencer(open_site(home, book, COORDINATOR), book.log_key, origin=ORIGIN, batch_seconds=0)
 
 
-def open_agent(home: Path, book: Stream, who: str, courier: Courier, *, synchronous: str = "FULL") -> Agent:
+def open_agent(home: Path, book: Stream, who: str, courier: Courier, *, synchronous: Literal["FULL", "OFF"] = "FULL") -> Agent:
     """The agent of a hospital's node, with this courier."""
     if not (home / "node.toml").exists():
         node_settings.write(home, name=who, kind="hospital", hub="https://hub.example", smallest_cell=10)
