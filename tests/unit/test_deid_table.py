@@ -197,6 +197,34 @@ def test_rare_levels_are_counted_in_people(tmp_path: Path) -> None:
     assert sorted(row["x"] for row in treat(tmp_path, columns, rules)) == ["many"] * 5 + ["other"] * 3
 
 
+def test_rare_levels_of_many_columns_are_counted_each_for_itself(tmp_path: Path) -> None:
+    """More than are counted together, listed, and joined: few and many levels, with steps before."""
+    columns = {"p": [f"{n % 90}" for n in range(180)]}
+    columns |= {f"few{c}": [f"{c}-{n % 90 % (c + 2)}" for n in range(180)] for c in range(10)}
+    columns |= {f"many{c}": [f"{c}-{n % 90 if n % 90 > 20 + c else 'x'}" for n in range(180)] for c in range(42)}
+    columns |= {"cut": [f"E{n % 90 % 30:02}.{n % 9}" for n in range(180)]}
+    rare = '{ do = "rare", fewer_than = 21, as = "other" }'
+    rules = f'person = ["p"]\n[columns]\np = "keep"\n"few*" = {rare}\n"many*" = {rare}\n'
+    found = treat(tmp_path, columns, rules + f'cut = [{{ do = "generalise", by = "icd10", level = "chapter" }}, {rare}]\n')
+    for name, given in columns.items():
+        people: dict[str, set[str]] = {}
+        for person, level in zip(columns["p"], given, strict=True):
+            people.setdefault("E00-E90" if name == "cut" else level, set()).add(person)
+        shown = {level for level, whose in people.items() if len(whose) >= 21}
+        expected = sorted(columns["p"]) if name == "p" else sorted(level if level in shown else "other" for level in given)
+        if name != "cut":
+            assert sorted(row[name] for row in found) == expected, name
+    assert len({row["cut"] for row in found}) == 1 and found[0]["cut"] != "other"
+
+
+def test_a_table_of_many_columns_is_treated_in_little_memory(tmp_path: Path) -> None:
+    names = [f"v{number}" for number in range(160)]
+    (tmp_path / "t.csv").write_text("\n".join([",".join(names), *[",".join(["a", "b", "c", "d"] * 40)] * 20]), encoding="utf-8")
+    (tmp_path / "rules.toml").write_text('[columns]\n"v*" = { do = "rare", fewer_than = 2 }\n', encoding="utf-8")
+    done = table.pseudonymise(f"{tmp_path}/t.csv", rules=f"{tmp_path}/rules.toml", out=f"{tmp_path}/o.parquet", memory_mb=700)
+    assert (done.tables[0].rows, len(done.tables[0].treated.columns)) == (20, 160)
+
+
 def test_noise_is_of_the_size_asked_for_and_belongs_to_the_key(tmp_path: Path) -> None:
     columns = {"n": [str(n) for n in range(4000)], "x": ["100"] * 4000}
     for kind, deviation in (("normal", 10.0), ("uniform", 10 / 3**0.5), ("laplace", 10 * 2**0.5)):

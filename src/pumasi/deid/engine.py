@@ -53,6 +53,14 @@ def connect(*, memory_mb: int | None = None, spill: Path | None = None) -> duckd
     return opened
 
 
+def bound_threads(connection: duckdb.DuckDBPyConnection, most: int) -> None:
+    """No more threads than that, and no fewer than one: each takes memory for every column of a query."""
+    connection.execute("RESET threads")
+    (own,) = connection.execute("SELECT current_setting('threads')").fetchone() or (1,)
+    if most < own:
+        connection.execute(f"SET threads = {max(1, most)}")
+
+
 def runs(number: str) -> bool:
     """Whether the process of this number still runs; what is no number is taken for one that does."""
     try:

@@ -17,9 +17,13 @@ from pumasi.deid.layers import Layers, Value
 from pumasi.deid.reading import Table
 
 _SAMPLE = 100_000
+_SAMPLED = 100  # columns that are sampled in one query
 _BATCH = 200_000
 _FEW = 500_000  # different values that are treated beforehand
 _SHARE = 5  # rows that each of them has to stand in
+_JOINS = 40  # tables at most that a query joins; each takes memory, and wide tables have a thousand columns
+_LISTED = 32  # different values that are looked for one after the other, which is then no dearer than a join
+_TOGETHER = 8  # columns whose levels are counted in one reading of the table
 _LABELS = 2_000  # different results that are carried as numbers of two bytes and written as a dictionary
 
 Make = Callable[[Layers, Value], Sequence[Value]]
@@ -36,13 +40,23 @@ class _Wanted:
     last: Callable[[list[str]], list[str]] | None
 
 
-class Lookups:
-    """The tables that one table's query joins."""
+@dataclass(frozen=True)
+class _Counted:
+    """Columns whose levels are counted in one query over `layers`; each has a name, the level, and how many people it must have."""
 
-    def __init__(self, table: Table, source: str, *, numbered: bool) -> None:
+    layers: Layers
+    columns: list[tuple[str, Value, int]]
+
+
+class Lookups:
+    """The tables that one table's query joins, and the lists that it looks into."""
+
+    def __init__(self, table: Table, source: str, person: str | None, *, numbered: bool) -> None:
+        self._person = None if person is None else table.columns.index(person)
         self._table, self._source, self._connection, self._numbered = table, source, table.connection, numbered
         self._wanted: list[_Wanted] = []
-        self._later: list[str] = []
+        self._counted: list[_Counted] = []
+        self._listed: set[str] = set()
         self._sampled: list[float] | None = None
         self._number = 0
 
@@ -53,11 +67,15 @@ class Lookups:
 
     def few(self, column: int) -> bool:
         """Whether a column has so few different values that each is better treated once."""
-        return self._population(column) <= min(_FEW, self._table.rows / _SHARE)
+        return not self._crowded and self._population(column) <= min(_FEW, self._table.rows / _SHARE)
 
     def repeats(self, column: int) -> bool:
         """Whether most values stand in two rows or more."""
-        return self._population(column) * 2 < self._table.rows
+        return not self._crowded and self._population(column) * 2 < self._table.rows
+
+    @property
+    def _crowded(self) -> bool:
+        return self._number - len(self._listed) >= _JOINS
 
     def add(self, layers: Layers, column: int, kind: str, make: Make, last: Callable[[list[str]], list[str]] | None = None) -> list[Value]:
         """Columns of `layers` that hold for each row what `make` makes of the row's value in a column."""
@@ -67,9 +85,18 @@ class Lookups:
         self._wanted.append(_Wanted(name, column, small, made, last))
         return layers.join(name, "raw", Value(f"c{column}", 0, kind), {f"t{place}": value.kind for place, value in enumerate(made)})
 
-    def later(self, statement: str) -> None:
-        """A statement that is run when all tables above are there."""
-        self._later.append(statement)
+    def common(self, layers: Layers, level: Value, column: int, make: Callable[[Layers], Value], people: int) -> Value:
+        """The level of each row where at least so many people have it, else NULL; `make` makes the level from the column of a table."""
+        if not self._counted or len(self._counted[-1].columns) == _TOGETHER:
+            self._counted.append(_Counted(Layers(self._source), []))
+        batch = self._counted[-1]
+        listed = self._crowded or self._population(column) <= _LISTED
+        name = self.name()
+        batch.columns.append((name, make(batch.layers), people))
+        if not listed:
+            return layers.join(name, "level", level, {"level": "text"})[0]
+        self._listed.add(name)
+        return layers.add(f"CASE WHEN list_contains(getvariable('{name}'), {level.sql}) THEN {level.sql} END", "text", level)
 
     def make(self) -> list[str]:
         """Make all tables; a sentence for each kind of value that a treatment does not understand."""
@@ -83,8 +110,8 @@ class Lookups:
                 faults.extend(found)
                 if not found:
                     self._fill(one)
-            for statement in [] if faults else self._later:
-                self._connection.execute(statement)
+            for number, batch in enumerate([] if faults else self._counted):
+                self._count(batch, f"pumasi_levels_{number}")
         for number in range(len(set(columns.values()))):
             self._connection.execute(f"DROP TABLE IF EXISTS pumasi_ids_{number}")
         return faults
@@ -94,10 +121,13 @@ class Lookups:
 
     def _population(self, column: int) -> float:
         if self._sampled is None:
-            counts = ", ".join(f"count(DISTINCT c{place}), count(c{place})" for place in range(len(self._table.columns)))
-            with self._table.explained():
-                row = self._connection.execute(f"SELECT {counts} FROM (FROM ({self._source}) LIMIT {_SAMPLE})").fetchone() or ()
-            self._sampled = [population(row[place], row[place + 1]) for place in range(0, len(row), 2)]
+            self._sampled = []
+            for start in range(0, len(self._table.columns), _SAMPLED):
+                places = range(start, min(start + _SAMPLED, len(self._table.columns)))
+                counts = ", ".join(f"count(DISTINCT c{place}), count(c{place})" for place in places)
+                with self._table.explained():
+                    row = self._connection.execute(f"SELECT {counts} FROM (FROM ({self._source}) LIMIT {_SAMPLE})").fetchone() or ()
+                self._sampled += [population(row[place], row[place + 1]) for place in range(0, len(row), 2)]
         return self._sampled[column]
 
     def _distinct(self, name: str, columns: list[int]) -> None:
@@ -111,6 +141,26 @@ class Lookups:
                 number = everything - (1 << len(columns) - 1 - columns.index(one.column))  # a bit for each column not in the set
                 view = f"SELECT id FROM {name} WHERE of = {number} AND id IS NOT NULL"
                 self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {one.name}_ids AS {view}")
+
+    def _count(self, batch: _Counted, name: str) -> None:
+        """The levels that enough different people have (rows, where no person is known), of some columns in one reading."""
+        places = [f"l{place}" for place in range(len(batch.columns))]
+        levels = ", ".join(f"{level.sql} AS {place}" for place, (_, level, _) in zip(places, batch.columns, strict=True))
+        whose = "" if self._person is None else f", c{self._person} AS whose"
+        people = "count(*)" if self._person is None else "count(DISTINCT whose)"
+        listed, sets = ", ".join(places), ", ".join(f"({place})" for place in places)
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT grouping_id({listed}) AS of, coalesce({listed}) AS level, {people} AS people "
+            f"FROM ({batch.layers.select(levels + whose)}) GROUP BY GROUPING SETS ({sets})"
+        )
+        for place, (wanted, _, least) in enumerate(batch.columns):
+            number = (1 << len(places)) - 1 - (1 << len(places) - 1 - place)  # a bit for each column not in the set
+            found = f"FROM {name} WHERE of = {number} AND level IS NOT NULL AND people >= {least}"
+            if wanted in self._listed:
+                self._connection.execute(f"SET VARIABLE {wanted} = (SELECT coalesce(list(level ORDER BY level), []) {found})")
+            else:
+                self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {wanted} AS SELECT level {found}")
+        self._connection.execute(f"DROP TABLE {name}")
 
     def _fill(self, one: _Wanted) -> None:
         made = ", ".join(f"{value.sql} AS t{place}" for place, value in enumerate(one.made))

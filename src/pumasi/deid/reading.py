@@ -68,7 +68,7 @@ class Table:
         if faults:
             return Invalid(*faults)
         if isinstance(error, duckdb.OutOfMemoryException):
-            return PumasiError(f"{self.where}: memory or disk space for temporary files ran out; give more of them")
+            return PumasiError(f"{self.where}: memory (--memory-mb) or disk space for temporary files ran out; give more of them")
         if isinstance(error, duckdb.IOException):
             return PumasiError(f"{self.where}: the disk or the server refused while the table was read or written; see that space suffices")
         if self.kind == "parquet":

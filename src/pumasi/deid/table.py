@@ -28,6 +28,7 @@ MEMORY_MB = 3072  # what does not fit is spilt, so that a larger table takes lon
 Tell = Callable[[str, float], None]
 
 # Pushing a check down to the file repeats the work of the columns it is about; small tables are always the ones to look up in.
+_COLUMN_MB = 4  # about what a treated text takes of memory in each thread, however few the rows: the vectors of its expressions
 _AS_WRITTEN = "filter_pushdown,filter_pullup,join_order,build_side_probe_side,in_clause"
 
 
@@ -119,6 +120,7 @@ def pseudonymise(
         with writing.place(out, connection, several=several, names=[one.table.name for one in shown], suffix=suffix) as to:
             written = []
             for one in shown:
+                engine.bound_threads(connection, memory_mb // (_COLUMN_MB * len(one.columns)))
                 written.append(_write(one, to, tell))
             if key is not None and secret.kept == "made":
                 keys.keep(secret, key)  # last, so that a run that fails leaves no key behind

@@ -111,7 +111,7 @@ class _Plan:
         self._connection = table.connection
         listed = ", ".join(f"{engine.name(column)} AS c{place}" for place, column in enumerate(table.columns))
         self._source = f"SELECT {listed} FROM ({table.sql})"
-        self.layers, self._lookups = Layers(self._source), Lookups(table, self._source, numbered=numbered)
+        self.layers, self._lookups = Layers(self._source), Lookups(table, self._source, rules.person_of(table.columns), numbered=numbered)
         self._persons: dict[tuple[str, str], Person] = {}
         table.connection.execute(f"CREATE OR REPLACE TEMP TABLE {sql.PROVINCES} (written VARCHAR, whole VARCHAR)")
         names = [(written, whole) for whole, ways in PROVINCES.items() for written in ways]
@@ -297,15 +297,13 @@ class _Plan:
         earlier = decision.steps[: decision.steps.index(step)]
         if not all(map(sql.alone, earlier)):
             raise Invalid(f"{where}: let 'rare' come before '{earlier[-1].do}', so that it counts what is in the table")
-        level, below = sql.text(self.layers, value), Layers(self._source)
-        done = functools.reduce(lambda one, made: sql.treated(below, one, made, where, self._today), earlier, self._raw(decision.column))
-        counted, person = sql.text(below, done), self._rules.person_of(self._table.columns)
-        whose = "" if person is None else f", {self._raw(person).sql} AS whose"
-        how_many = "count(*)" if person is None else "count(DISTINCT whose)"
-        having = f"WHERE level IS NOT NULL GROUP BY level HAVING {how_many} >= {step['fewer_than']}"
-        name, columns = self._lookups.name(), f"{counted.sql} AS level{whose}"
-        self._lookups.later(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT level FROM ({below.select(columns)}) {having}")
-        common = self.layers.join(name, "level", level, {"level": "text"})[0]
+
+        def made(layers: Layers) -> Value:
+            done = functools.reduce(lambda one, by: sql.treated(layers, one, by, where, self._today), earlier, self._raw(decision.column))
+            return sql.text(layers, done)
+
+        level, place = sql.text(self.layers, value), self._table.columns.index(decision.column)
+        common = self._lookups.common(self.layers, level, place, made, step["fewer_than"])
         shown = "NULL" if step["as"] is None else engine.literal(step["as"])
         hidden = f"{level.sql} IS NOT NULL AND {common.sql} IS NULL"
         return self.layers.add(f"CASE WHEN {hidden} THEN {shown} ELSE {common.sql} END", "text", common)
