@@ -104,7 +104,13 @@ def ids(case: Case) -> Proposal | None:
 def keys(case: Case) -> Proposal | None:
     """Codes and whole numbers that hardly ever repeat are ids, even when the name does not say so."""
     column = case.column
-    if case.role == "date" or column.filled < 20 or column.unique < 0.9 or not _like_a_code(column) or (column.numeric and column.whole < column.filled):
+    if (
+        case.role == "date"
+        or column.filled < 20
+        or column.unique < 0.9
+        or not _like_a_code(column)
+        or (column.numeric and column.whole < column.filled)
+    ):
         return None
     if column.numeric and (stepped(column) or ((column.highest or 0) < 1000 and column.unique < 0.99)):
         return None
