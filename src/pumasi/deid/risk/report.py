@@ -3,7 +3,7 @@
     found = examine(before, after, Question(quasi=("age", "region"), sensitive=("disease",), population=500_000))
     write(found, html=Path("risk.html"), json_file=Path("risk.json"))
 
-Neither holds a value of the table but quantiles of numeric columns; both name its columns. Nothing is fetched when the page is opened.
+Neither holds a value of the table but rounded quantiles of numbers; both name its columns. Nothing is fetched when the page is opened.
 """
 
 from __future__ import annotations
