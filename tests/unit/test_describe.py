@@ -67,6 +67,13 @@ def test_a_value_is_named_exactly_from_the_smallest_cell_on(tmp_path: Path) -> N
     assert described(tmp_path, {"x": cells, "y": numbers}, smallest_cell=5) == {"x": column("text", "few"), "y": column("number", "few")}
 
 
+def test_a_measurement_of_a_small_hospital_is_no_list_of_categories(tmp_path: Path) -> None:
+    ages = [str(40 + place % 30) for place in range(90)] + ["50"] * 9
+    visits = ["0"] * 50 + ["1"] * 20 + ["2"] * 12 + [str(3 + place) for place in range(17)]
+    found = described(tmp_path, {"age": ages, "visits": visits}, smallest_cell=10)
+    assert found == {"age": column("number", "few"), "visits": column("number", "few", "0", "1", "2")}
+
+
 def test_people_count_and_not_their_rows(tmp_path: Path) -> None:
     found = described(tmp_path, {"x": ["often"] * 6 + ["shared"] * 3}, people=["1", "1", "1", "1", "2", "2", "1", "2", "3"])
     assert found == {"x": column("text", "one-or-two", "shared")}

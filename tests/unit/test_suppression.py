@@ -52,6 +52,19 @@ def test_large_counts_are_published_as_they_are() -> None:
     assert findings(results, safe(*results)) == [CLEAR]
 
 
+def test_a_number_of_which_only_some_values_are_levels_stops_no_other_result() -> None:
+    """Three ages that enough people share; all others have ages of their own, so that no people with these ages alone have this mean and sd."""
+    ages = {("patients", "age"): ["68", "75", "83"]}
+    results = [
+        table([[30, 40, 50], [60, 70, 80]], "aspirin", "conscious"),
+        describe(330, age={"n": 330, "missing": 0, "mean": 55.0, "sd": 30.0}),
+    ]
+    assert protect(results, earlier=[], levels=LEVELS | ages, smallest_cell=10, repeated_people=False) == results
+    small = [table([[30, 40, 50], [60, 70, 3]], "aspirin", "conscious"), results[1]]
+    protected = protect(small, earlier=[], levels=LEVELS | ages, smallest_cell=10, repeated_people=False)
+    assert counts(protected[0]).count(None) >= 3 and "refused" not in protected[1]
+
+
 @pytest.mark.parametrize("small", [0, 1, 9])
 def test_one_small_cell_takes_a_second_one_along(small: int) -> None:
     protected = safe(table([small, 40, 300], "conscious"))[0]

@@ -108,7 +108,7 @@ class _Case:
     def settle(self, *, repeated_people: bool) -> None:
         """Grants the attacker the strongest assumptions that the counts allow, and lets a `Guard` leave out what it must."""
         repeated_people = repeated_people or any(_repeats(result) for result in (*self.past, *self.mine) if "refused" not in result)
-        for adds_up, moments in ((True, True), (True, False), (False, False)) if repeated_people else ((True, True),):
+        for adds_up, moments in self._assumptions(repeated_people=repeated_people):
             facts = self._gather(frozenset())
             if facts is not None and not any(fact.hidden for fact in facts.values()):
                 return
@@ -119,7 +119,19 @@ class _Case:
         for result in self.mine:
             refuse(result, DISAGREES)
 
-    def _guard(self, *, adds_up: bool, moments: bool) -> Guard | None:
+    def _assumptions(self, *, repeated_people: bool) -> Iterator[tuple[bool, Levels]]:
+        """Whether everybody is in one cell, and of which columns everybody has one of the levels, so that a mean tells counts; strongest
+        first. Where many have a number that too few share to be a level, no people would fit."""
+        yield True, self.levels
+        known: Levels = {}
+        for column in sorted({said.about.column for said in self._statements() if isinstance(said.about, Moments)}):
+            more = known | {column: self.levels.get(column, [])}
+            known = more if self._model(frozenset(), adds_up=True, moments=more) is not None else known
+        yield True, known
+        if repeated_people:
+            yield False, {}
+
+    def _guard(self, *, adds_up: bool, moments: Levels) -> Guard | None:
         """With as many columns without missing values as the counts allow: nobody said that there are any, so an attacker may guess."""
         of_all = [said for said in self._statements() if isinstance(said.about, tuple) and len(said.about) == 1]
         missing = {column: said.value for said in of_all for column in _missing(said.about)}
@@ -135,7 +147,7 @@ class _Case:
                 best, certain = better, certain | {column}
         return best
 
-    def _model(self, complete: frozenset[str], *, adds_up: bool, moments: bool) -> Guard | None:
+    def _model(self, complete: frozenset[str], *, adds_up: bool, moments: Levels) -> Guard | None:
         """A guard over these assumptions; None when no people fit them."""
         facts = self._gather(complete)
         if facts is None:
@@ -145,7 +157,7 @@ class _Case:
         ]
         counts = {column: len(names) for column, names in sorted(self.levels.items())}
         model = (Joint if adds_up else Overlaps)(counts, groups, complete=complete)
-        guard = Guard(facts, model, self.levels if moments else {}, smallest=self.smallest)
+        guard = Guard(facts, model, moments, smallest=self.smallest)
         return guard if guard.start() else None
 
     def _statements(self) -> list[Statement]:

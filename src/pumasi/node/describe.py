@@ -27,6 +27,7 @@ from pumasi.node import columnrules
 from pumasi.node.sources import SourceTable, TableSource, files, open_source, treated, values
 
 FEW = 50  # different values that still make a number column a list of categories
+MOST = 0.75  # of the people with a value: so many share the values of a list of categories; of ages in a small hospital few do
 _SURELY_MANY = 1_000  # by DuckDB's estimate, which errs by far less than the factor between this and FEW
 _AT_ONCE = 32  # columns counted in one pass over the file
 _LONGEST = 300  # characters of a level (kernel.model.Line)
@@ -36,6 +37,7 @@ _LONGEST = 300  # characters of a level (kernel.model.Line)
 class _Found:
     distinct: int
     shared: list[str]  # the values that enough people have
+    cover: float  # the part of the people with a value who have one of these
 
 
 def describe(tables: dict[str, TableSource], *, hospital: str, smallest_cell: int, today: date | None = None) -> Dataset:
@@ -104,7 +106,7 @@ def _describe_columns(table: SourceTable, columns: list[str], person: str, small
 def _describe_column(table: SourceTable, column: str, found: _Found | None) -> ColumnDescription:
     kind = table.kinds[column]
     spread = _spread(found)
-    if found is None or kind in (None, "date") or (kind == "number" and spread == "many"):
+    if found is None or kind in (None, "date") or (kind == "number" and (spread == "many" or _is_measured(found))):
         return ColumnDescription(kind=kind, spread=spread, levels=[])
     levels = (
         [level_text(float(value)) for value in found.shared]
@@ -112,6 +114,10 @@ def _describe_column(table: SourceTable, column: str, found: _Found | None) -> C
         else [value for value in found.shared if value.isprintable()]
     )
     return ColumnDescription(kind=kind, spread=spread, levels=sorted(levels, key=level_order(kind or "text")))
+
+
+def _is_measured(found: _Found) -> bool:
+    return found.distinct > 2 and found.cover < MOST
 
 
 def _spread(found: _Found | None) -> Spread:
@@ -143,8 +149,10 @@ def _count_some(
     names = [f"v{place}" for place in range(len(columns))]
     listed, sets = ", ".join(names), ", ".join(f"({name})" for name in names)
     picked = ", ".join(f"{_value(table, column)} AS {name}" for column, name in zip(columns, names, strict=True))
+    enough = f"people >= {smallest_cell:d}"
     rows = connection.execute(
-        f"SELECT which, count(value), list(value) FILTER (people >= {smallest_cell:d} AND length(value) <= {_LONGEST}) FROM ("
+        f"SELECT which, count(value), list(value) FILTER ({enough} AND length(value) <= {_LONGEST}),"
+        f"  coalesce(sum(people) FILTER ({enough} AND value IS NOT NULL) / sum(people) FILTER (value IS NOT NULL), 0) FROM ("
         f"  SELECT grouping({listed}) AS which, coalesce({listed}) AS value, count(DISTINCT person) AS people"
         f"  FROM (SELECT {table.sql(person)} AS person, {picked} FROM {table.relation}) GROUP BY GROUPING SETS ({sets})"
         ") GROUP BY which"
@@ -152,7 +160,7 @@ def _count_some(
     # `grouping` has a bit for each column, the first the highest, and the bit is 0 for the one that is grouped by
     full = 2 ** len(columns) - 1
     which = {full - 2 ** (len(columns) - 1 - place): column for place, column in enumerate(columns)}
-    return {which[int(mask)]: _Found(int(distinct), shared or []) for mask, distinct, shared in rows}
+    return {which[int(mask)]: _Found(int(distinct), shared or [], cover) for mask, distinct, shared, cover in rows}
 
 
 def _value(table: SourceTable, column: str) -> str:
