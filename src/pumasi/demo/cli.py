@@ -39,7 +39,11 @@ def demo_people(record: Path) -> None:
         signal.signal(number, lambda *_: stop.set())
     people = json.loads(record.read_text(encoding="utf-8"))["people"]
     nodes = sorted({person["node"] for person in people})
-    work([Staff([Home(Path(person["home"])) for person in people if person["node"] == node], Path(node)) for node in nodes], stop)
+    staffs = [Staff([Home(Path(person["home"])) for person in people if person["node"] == node], Path(node)) for node in nodes]
+    working = threading.Thread(target=work, args=(staffs, stop), daemon=True)
+    working.start()
+    stop.wait()
+    working.join(timeout=0.5)  # it may be waiting for news for long, and may be cut off anywhere
 
 
 @commands.command("demo-stop")
