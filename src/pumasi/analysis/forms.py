@@ -230,6 +230,14 @@ def columns_written(analysis: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "strata", analysis["strata"]
 
 
+def calls_written(analysis: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, function) for every function that a formula calls, but for C(column)."""
+    for name, key in written(analysis["kind"]).items():
+        if key.what in ("formula", "terms"):
+            plain = re.sub("`[^`]+`", "", analysis.get(name) or "")
+            yield from ((name, function) for function in re.findall(r"\b(?!C\s*\()([^\W\d]\w*(?:\.\w+)*)\s*\(", plain))
+
+
 def formula_columns(formula: str) -> list[str]:
     """The column names in a formula, each once; `C` before a bracket is the one function there is, and of others design.py speaks."""
     found = re.findall(r"`([^`]+)`|(?!C\s*\()([^\W\d]\w*(?:\.\w+)*)(\s*\()?", formula)

@@ -170,6 +170,8 @@ class _Reader:
         usable = sorted(
             name for name, rule in rules.items() if self._sections(rule).get("is") != "identifier" and name != table.get("person")
         )
+        for key, name in forms.calls_written(analysis):
+            self._wrong((*where, key), f"'{name}' is called in the formula; only C(column) may be called, so prepare the column before")
         for key, name in forms.columns_written(analysis):
             if name not in usable:
                 self._wrong(
