@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +12,7 @@ import pytest
 from pumasi.client import study as studies_of
 from pumasi.client import studyfile
 from pumasi.client.home import Home
+from pumasi.demo.processes import free_port
 from pumasi.kernel.event import Entry
 from pumasi.ledger.handover import Handover
 from pumasi.ledger.note import Policy, parse_checkpoint
@@ -118,9 +118,3 @@ def test_a_killed_hub_is_taken_over_and_the_study_goes_on(four: Kept, researcher
     assert harness.verify(again.outcome()["bundle"], four.system["policy"]).returncode == 0
     old_keys = (old / "keys" / "log.key").read_bytes()
     assert old_keys != (new / "keys" / "log.key").read_bytes()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 
+from pumasi.demo.processes import free_port
 from pumasi.ledger import verify
 from tests.story import harness, studies
 from tests.story.harness import Kept
-from tests.story.test_handover import free_port
 
 
 def test_a_ministry_cosigns_and_the_policy_counts_it(fragile: Kept) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pumasi.channel import Channel
+from pumasi.demo.processes import free_port
 from pumasi.hub import cli as hub_cli
 from pumasi.kernel.envelope import Keys
 from pumasi.kernel.errors import Invalid, NotFound, PumasiError, Refused, Tampered, Unreachable
@@ -120,11 +121,6 @@ def test_a_missing_or_broken_certificate_says_what_to_do(tmp_path: Path) -> None
 
 
 # --- a hub that is away
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_a_hub_that_never_answers_is_named_with_what_to_do(https: Server) -> None:
