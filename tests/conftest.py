@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -18,6 +19,10 @@ FIRST = ("story", "browser", "torture", "property")  # the long ones
 COUNTED = re.compile(
     r"(spec|golden)/|unit/test_(kernel_\w+|airlock|bundle|certificate|describe|evidence|gossip|handover|note|rotation|tiles|tree|verify\w*|witness)\.py"
 )
+
+# A busy machine is no fault of the code. Where CI is set, this begins with Hypothesis' own profile for that.
+settings.register_profile("patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
