@@ -39,7 +39,7 @@ SINGLED_OUT = Refusal(
     "remembered-together",
     "together with what was asked before it would tell about one or two people, or about a group too small, by adding and subtracting; "
     "ask about the same people as before or about clearly different ones, and leave those who lack a value out of all analyses, as in "
-    'where = "age IS NOT NULL"',
+    'where = "age IS NOT NULL", and give survival curves a wider grid',
 )
 
 

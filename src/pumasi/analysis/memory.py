@@ -34,7 +34,7 @@ TOO_MANY = Refusal(
 TOO_CLOSE = Refusal(
     "remembered-difference",
     "it is about almost the same people as an earlier analysis ('{}'), and the difference is a group that is too small; "
-    "ask about the same people, or about clearly different ones",
+    "ask about the same people, or about clearly different ones, and leave those who lack a value out of both",
 )
 TOO_FEW_LACK = Refusal(
     "remembered-missing",
