@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Factor = tuple[str, str | None]  # a column as a number, or one of its levels
 MODELS = ("glm", "cox", "meta")
+# A model tells p standard errors, and its predictors have p (p - 1) / 2 products: of more predictors than these, one model is far from telling them.
+MOST_PREDICTORS = 20
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class _Model:
         if any(column == name for one in self.columns for name, _ in one):
             rests = [tuple(factor for factor in one if factor[0] != column) for one in self.columns if column in dict(one)]
             offset = [((self.question["offset"], None),)] if "offset" in self.question else []
-            others = [outcome, *offset, *(one for one in self.columns if column not in dict(one))]
+            beside = [one for one in self.columns if column not in dict(one)]
+            others = [outcome, *offset, *(beside if len(beside) < MOST_PREDICTORS else [()])]
             return self.weighing((*rest, *other) for rest in rests for other in others)
         selects = "filter" in self.question and column in filter.columns(self.question["filter"])
         if not selects and column != self.question.get("weights"):
