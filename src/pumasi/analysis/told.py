@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Factor = tuple[str, str | None]  # a column as a number, or one of its levels
 MODELS = ("glm", "cox", "meta")
-# A model tells p standard errors, and its predictors have p (p - 1) / 2 products: of more predictors than these, one model is far from telling them.
+# A model tells p standard errors, and its predictors have p (p - 1) / 2 products: one model of more than these is far from telling them.
 MOST_PREDICTORS = 20
 
 
