@@ -93,7 +93,7 @@ class _Climb:
         if node in self._known:
             return self._known[node]
         found = math.inf
-        if not np.any(np.all(self._doomed >= node, axis=1)):
+        if self._doom(node) is None:
             self.checked += 1
             classes = self._grouping.classes(node)
             verdict = self._model.verdict(classes, self._tie)
@@ -113,7 +113,8 @@ class _Climb:
             node = tuple(min(top, level + self._chance.choice((0, 0, 1))) for level, top in zip(self._best[2], self._tops, strict=True))
         value = self._value(node)
         while time.perf_counter() < deadline:
-            lower = [self._step(node, column, -1) for column in range(len(node)) if node[column] > self._floor[column]]
+            steps = [column for column in range(len(node)) if node[column] > self._floor[column]]
+            lower = [(*node[:column], node[column] - 1, *node[column + 1 :]) for column in steps]
             self._chance.shuffle(lower)
             found = min(((self._value(each), each) for each in lower), default=(math.inf, node))
             if found[0] >= value or not math.isfinite(found[0]):
@@ -121,22 +122,43 @@ class _Climb:
             value, node = found
 
     def _climb(self, until: float) -> None:
-        """Judge the nodes in the order of what they lose at least; all that were never met lie above the frontier."""
+        """Judge the nodes in the order of what they lose at least; all that were never met lie above the frontier.
+
+        Above a node below a doomed one, only what leaves the doomed one behind in some column can hold the model.
+        """
         while self._frontier and self._frontier[0][0] < self._best[0] and time.perf_counter() < until:
             _, node = heapq.heappop(self._frontier)
-            self._value(node)
+            if self._doom(node) is None:
+                self._value(node)
+                self._raise(node)
+            passed = self._doom(node) or node
             for column, top in enumerate(self._tops):
-                above = self._step(node, column, 1)
-                if node[column] < top and above not in self._met:
-                    self._met.add(above)
-                    heapq.heappush(self._frontier, (self._least(above), above))
+                if passed[column] < top:
+                    self._meet((*node[:column], passed[column] + 1, *node[column + 1 :]))
+
+    def _meet(self, node: Node) -> None:
+        if node not in self._met:
+            self._met.add(node)
+            heapq.heappush(self._frontier, (self._least(node), node))
+
+    def _raise(self, node: Node) -> None:
+        """Look how far up what is doomed here still is, so that nothing in between need be judged."""
+        columns = list(range(len(node)))
+        self._chance.shuffle(columns)
+        for column in columns:
+            if self._doom(node) is None:
+                return
+            top = (*node[:column], self._tops[column], *node[column + 1 :])
+            self._value(top)
+            node = top if self._doom(top) else node
+
+    def _doom(self, node: Node) -> Node | None:
+        """A doomed node that this one is below, or is."""
+        found = np.flatnonzero(np.all(self._doomed >= node, axis=1))
+        return tuple(map(int, self._doomed[found[0]])) if len(found) else None
 
     def _least(self, node: Node) -> float:
         """What a node and all above it lose at least."""
         if isinstance(self._metric, PerColumn):
             return self._metric.least(node)
         return self._metric.whole(self._grouping.classes(node))
-
-    @staticmethod
-    def _step(node: Node, column: int, by: int) -> Node:
-        return (*node[:column], node[column] + by, *node[column + 1 :])
