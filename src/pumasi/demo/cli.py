@@ -44,6 +44,9 @@ def demo_people(record: Path) -> None:
     working.start()
     stop.wait()
     working.join(timeout=0.5)  # it may be waiting for news for long, and may be cut off anywhere
+    for staff in staffs:
+        for person in staff.people:
+            person.close()  # or they would wait a minute for a hub that was stopped before them
 
 
 @commands.command("demo-stop")
