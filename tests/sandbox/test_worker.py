@@ -24,6 +24,7 @@ from pumasi.analysis.methods import KINDS
 from pumasi.kernel.errors import Invalid, Refused
 from pumasi.node.jobs.probe import probe
 from pumasi.node.jobs.sandbox import Fault, Limits, Stopped, Worker, start
+from tests.handles import handles
 
 from .conftest import HERE, skip_without_sandbox
 
@@ -135,16 +136,13 @@ def test_a_worker_outlives_the_thread_that_started_it(worker: Worker) -> None:
 def test_closing_leaves_no_process_thread_or_descriptor(worker: Worker) -> None:
     worker.close()
 
-    def held() -> tuple[int, int]:
-        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
-
-    before = held()
+    before = handles() | set(threading.enumerate())
     with start() as other:
         pid = other.pid
         assert Path(f"/proc/{pid}").exists()
     other.close()
     assert not Path(f"/proc/{pid}").exists()
-    assert held() == before
+    assert (handles() | set(threading.enumerate())) - before == set()
 
 
 @pytest.mark.parametrize(

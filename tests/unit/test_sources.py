@@ -8,7 +8,6 @@ import io
 import tempfile
 import unicodedata
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from pumasi.kernel.codes import ColumnKind
 from pumasi.kernel.errors import Invalid
 from pumasi.node.sources import SourceTable, TableSource, files, open_source, open_table, values
+from tests.handles import handles
 
 KOREAN = "번호;이름;나이\n1;홍길동;70\n2;김유신;NA\n"
 
@@ -216,15 +216,7 @@ def test_handles_are_closed(tmp_path: Path) -> None:
             open_table(bad, "patients", hospital="H")
         with pytest.raises(Invalid):
             open_source(TableSource(good, "nobody", ()), "patients", hospital="H")
-    assert handles() - before == set()  # what other tests left may be collected meanwhile
-
-
-def handles() -> set[tuple[str, str]]:
-    found = set()
-    for handle in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # the one that lists them
-            found.add((handle.name, str(handle.readlink())))
-    return found
+    assert handles() - before == set()
 
 
 CELLS = st.text(st.sampled_from("a1,\";\t|\n\r '\\é가#"), max_size=5)
