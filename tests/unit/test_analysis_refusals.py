@@ -209,7 +209,7 @@ def test_what_cannot_be_fitted_in_time_is_refused_not_endless() -> None:
     state: dict[str, Any] = {"step": "count"}
     while state["step"] not in ("fit", "done"):
         if state["step"] == "start":
-            assert "did not converge" in method.advance([1.0, 0.0, 0.0], question, state, terms)["refused"][0]
+            assert "did not converge" in method.advance([0.0, 1.0, 0.0, 0.0], question, state, terms)["refused"][0]
         state = method.advance(method.local(frame(PEOPLE[["falls"]]), question, state).tolist(), question, state, terms)
     assert "separation" in method.advance([0.0, 1.0, 0.0, 0.0, 0.0, 0.0], question, state, terms)["refused"][0]
     # runs away; gets worse with every step; is always as far from the end

@@ -122,4 +122,4 @@ def test_a_second_grid_is_compared_with_the_first(tmp_path: Path, first: str, se
     table.loc[[100, 101], "days"] = 91.0
     outcome = Joint(tmp_path, dealt(4, table), [whole, shifted], agreed=AGREED, number="3").sealed()
     one, two = results(next(iter(outcome.values())))
-    assert "refused" not in one and two["reasons"] == ["remembered-together"]
+    assert "refused" not in one and two["reasons"] == ["remembered-difference"]
