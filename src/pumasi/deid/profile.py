@@ -24,6 +24,7 @@ from pumasi.deid.sql import BLANKS, MISSING, NUMBERS
 
 FEW = 20_000  # different values at most, for a column whose levels are counted one by one
 _TOGETHER = 16  # columns in one query; DuckDB's planning grows with the square of them
+_LOOKED = 100  # columns whose longest cell is asked for in one query
 _COPY = "pumasi_suggest_copy"
 _LEVELS = 600_000  # levels at most that are held at once
 # Two-digit years are left out: 24-03-05 has three readings, and rules take no form without the whole year.
@@ -89,9 +90,10 @@ def profile(table: Table, tell: Tell | None = None, *, workers: int = 1) -> list
     say = tell or (lambda piece, share: None)
     with table.explained(), _held(table) as held:
         columns: dict[str, Column] = {}
+        long = _long_enough_for_days(held)
         for start in range(0, len(table.columns), _TOGETHER):
             say(f"{table.name}: counts", 100 * start / len(table.columns))
-            columns |= _counted(held, table.columns[start : start + _TOGETHER])
+            columns |= _counted(held, table.columns[start : start + _TOGETHER], long)
         say(f"{table.name}: counts", 100)
         columns = _with_forms(held, columns)
         levels = _levels(held, columns)
@@ -167,11 +169,28 @@ _COUNTS = {
 }
 
 
-def _counted(table: Table, names: tuple[str, ...]) -> dict[str, Column]:
+def _long_enough_for_days(table: Table) -> set[str]:
+    """The columns with a text or number as long as a date: reading days is dear to plan, and a wide table has few such columns."""
+    asked = [name for name in table.columns if not _dated_type(table.types[name])]
+    found: set[str] = set()
+    for start in range(0, len(asked), _LOOKED):
+        some = asked[start : start + _LOOKED]
+        longest = ", ".join(f"max(length({text(table, name)}))" for name in some)
+        found |= {
+            name for name, most in zip(some, _one(table.connection, f"SELECT {longest} FROM ({table.sql})"), strict=True) if _long(most)
+        }
+    return found
+
+
+def _long(most: object) -> bool:
+    return isinstance(most, int) and most >= 8
+
+
+def _counted(table: Table, names: tuple[str, ...], long: set[str]) -> dict[str, Column]:
     """Some columns, in one query in layers: t is the clean text, n the number and d the day that it may be."""
     places = range(len(names))
     texts = ", ".join(f"{text(table, name)} AS t{place}" for place, name in enumerate(names))
-    values = ", ".join(_read_as(table.types[name], place) for place, name in enumerate(names))
+    values = ", ".join(_read_as(table.types[name], place, long=name in long) for place, name in enumerate(names))
     counts = ", ".join(count.format(place) for place in places for count in _COUNTS.values())
     layer = f"SELECT {', '.join(f't{place}' for place in places)}, {values} FROM (SELECT {texts} FROM ({table.sql}))"
     row = _one(table.connection, f"SELECT {counts} FROM ({layer})")
@@ -182,13 +201,14 @@ def _counted(table: Table, names: tuple[str, ...]) -> dict[str, Column]:
     }
 
 
-def _read_as(kind: str, place: int) -> str:
+def _read_as(kind: str, place: int, *, long: bool) -> str:
     value = f"t{place}"
     number, day = "CAST(NULL AS DOUBLE)", "CAST(NULL AS DATE)"
     if kind == "VARCHAR" or kind in NUMBERS or kind.startswith("DECIMAL"):
         read = f"try_cast({value} AS DOUBLE)"
         number = f"CASE WHEN NOT contains({value}, '_') AND isfinite({read}) THEN {read} END"
-        day = f"CASE WHEN length({value}) BETWEEN 8 AND 40 AND regexp_matches({value}, '^[0-9]') THEN {dates.day(value)} END"
+        if long:
+            day = f"CASE WHEN length({value}) BETWEEN 8 AND 40 AND regexp_matches({value}, '^[0-9]') THEN {dates.day(value)} END"
     elif kind == "DATE" or kind.startswith("TIMESTAMP"):
         day = f"try_cast({value} AS DATE)"
     return f"{number} AS n{place}, {day} AS d{place}"
@@ -248,7 +268,7 @@ def _with_forms(table: Table, columns: dict[str, Column]) -> dict[str, Column]:
 def _levels(table: Table, columns: dict[str, Column]) -> dict[str, dict[str, int]]:
     """The values of columns that have few, with their rows."""
     most = min(FEW, _LEVELS // max(len(columns), 1))
-    chosen = [one for one in columns.values() if 0 < one.distinct <= most and not _dated_type(one) and one.longest <= 10_000]
+    chosen = [one for one in columns.values() if 0 < one.distinct <= most and not _dated_type(one.type) and one.longest <= 10_000]
     if not chosen:
         return {}
     row = _one(table.connection, "SELECT " + ", ".join(f"histogram({text(table, one.name)})" for one in chosen) + f" FROM ({table.sql})")
@@ -267,15 +287,15 @@ def _pieces_of_levels(levels: dict[str, dict[str, int]]) -> Iterator[Piece]:
             yield Piece(name, Counter(part))
 
 
-def _dated_type(column: Column) -> bool:
-    return column.type in ("DATE", "TIME", "BOOLEAN") or column.type.startswith("TIMESTAMP")
+def _dated_type(kind: str) -> bool:
+    return kind in ("DATE", "TIME", "BOOLEAN") or kind.startswith("TIMESTAMP")
 
 
 # --- the third reading: cells ---
 
 
 def _may_hold(column: Column) -> bool:
-    if column.filled == 0 or _dated_type(column):
+    if column.filled == 0 or _dated_type(column.type):
         return False
     fraction = column.type in ("FLOAT", "DOUBLE") or column.type.startswith("DECIMAL")
     return not (fraction and column.whole == 0) and not (column.highest is not None and column.highest < 1e5 and column.type in NUMBERS)
