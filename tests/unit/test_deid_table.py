@@ -610,7 +610,7 @@ def test_the_command_writes_a_record_and_a_report(tmp_path: Path) -> None:
 def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_remove(tmp_path: Path) -> None:
     with duckdb.connect() as made:
         made.execute(
-            f"COPY (SELECT i AS person_id, DATE '2024-01-01' AS day, i AS n FROM range(3000000) AS t(i)) TO '{tmp_path}/t.csv' (HEADER)"
+            f"COPY (SELECT i AS person_id, DATE '2024-01-01' AS day, i AS n FROM range(1000000) AS t(i)) TO '{tmp_path}/t.csv' (HEADER)"
         )
     (tmp_path / "rules.toml").write_text(PEOPLE)
     command = [
