@@ -34,5 +34,5 @@ def says_only(refusal: Refusal, words: Iterable[str]) -> bool:
 
 def _is_put_together(filled: str, words: list[str]) -> bool:
     for word in words:
-        filled = filled.replace(word, "")
+        filled = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "", filled)
     return re.fullmatch(r"(?:[',; ]|and)*", filled) is not None

@@ -22,7 +22,7 @@ from tests.unit.test_attacks_together import ABOVE, BELOW, DESCRIBE, GAUSSIAN, T
         [{**GAUSSIAN, "formula": "age ~ hiv"}, {**TABLE, "where": "age > 0.5"}],
         [{**GAUSSIAN, "formula": "age ~ 1", "weights": "cost"}, {**DESCRIBE, "where": "age > 0.5"}],
         [{**GAUSSIAN, "formula": "hiv ~ age", "offset": "cost"}, {**DESCRIBE, "where": "age > 0.5"}],
-        [{"kind": "glm", "family": "poisson", "formula": "age ~ cost + sex"}, {**DESCRIBE, "where": "age > 0.5"}],
+        [{"kind": "glm", "family": "poisson", "formula": "age ~ sex"}, {**TABLE, "by": ["sex"], "where": "age > 0.5"}],
         [{"kind": "table1", "columns": ["age"], "by": "hiv"}, {**TABLE, "where": "age > 0.5"}],
         [{"kind": "describe", "columns": ["age"], "where": "hiv = 1"}, {**TABLE, "where": "age > 0.5"}],
         [

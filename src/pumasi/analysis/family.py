@@ -125,4 +125,5 @@ def gamma_likelihood(
     shape = weight / dispersion
     above = np.log(outcome) - linear
     normal = np.array([math.lgamma(one) for one in shape.tolist()], dtype=np.float64)
-    return np.asarray(shape * (np.log(shape) + above - np.exp(above)) - normal - np.log(outcome))
+    with np.errstate(over="ignore"):  # of a fit that ran away
+        return np.asarray(shape * (np.log(shape) + above - np.exp(above)) - normal - np.log(outcome))

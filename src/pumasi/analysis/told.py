@@ -133,9 +133,10 @@ class _Model:
 
     def swapped(self, column: str) -> list[Weight]:
         """Of a predictor: the outcome and the other predictors. Of a column that selects rows or weighs them: the predictors, and their
-        products with the outcome."""
+        products with the outcome. Only least squares and means by level are sums over such a column: of other families its values stand
+        inside a curve, each person's with a factor of its own."""
         outcome: tuple[Factor, ...] = ((self.outcome, None),)
-        if column == self.outcome:
+        if column == self.outcome or not (self.question.get("family") == "gaussian" or shape_of(self.question)):
             return []
         if any(column == name for one in self.columns for name, _ in one):
             rests = [tuple(factor for factor in one if factor[0] != column) for one in self.columns if column in dict(one)]
