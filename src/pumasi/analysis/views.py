@@ -89,9 +89,13 @@ def views(asked: Sequence[Question]) -> list[View]:
 
 
 def _first_of_each(asked: Sequence[Question], column: str) -> list[tuple[int, int]]:
-    """The swapped weights of a column, each once: those of the same rows need not be looked at again."""
+    """The swapped weights of a column, each once: those of the same rows need not be looked at again. Those of a model only where not all
+    questions have one condition: missing values alone are nobody's choice, and memory.py looks at them."""
     found, seen = [], set()
+    chosen = len(_conditions(asked, range(len(asked)))) > 1
     for at, one in enumerate(asked):
+        if one["kind"] in told.MODELS and not chosen:
+            continue
         case, condition = one.get("case"), repr(one.get("filter"))
         for place, weight in enumerate(told.swapped(one, column)):
             if (case, condition, weight) not in seen:
