@@ -5,7 +5,7 @@ The attacker knows everything about the victim but one value, and sees every ans
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from pumasi.analysis import audit
 from tests.joint_jobs import NAMES
 from tests.unit.test_attacks_on_analyses import VICTIM, Attacker, hospitals
 
@@ -33,7 +34,7 @@ def changed(change: Callable[[pd.DataFrame], pd.DataFrame], **victim: Any) -> di
     return tables
 
 
-def refused(results: list[dict[str, Any]]) -> list[bool]:
+def refused(results: Iterable[dict[str, Any]]) -> list[bool]:
     return ["refused" in one for one in results]
 
 
@@ -238,6 +239,15 @@ def test_counts_solved_as_zeros_and_ones_determine_nobody(tmp_path: Path, seed: 
     for who in (0, *exposed):
         ends = [_solved(matrix, told, sign * np.eye(len(people))[who])[who] for sign in (1, -1)]
         assert [round(end) for end in ends] == [0, 1]
+
+
+def test_what_is_asked_again_costs_nothing_more(attacker: Attacker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An organisation that asks the same in each of its projects does not run out of questions."""
+    monkeypatch.setattr(audit, "MOST_PRODUCTS", 150)
+    study = [TABLE, {"kind": "table1", "columns": ["cost"], "by": "sex"}, {**GAUSSIAN, "formula": "cost ~ sex"}]
+    assert not any(refused(one for _ in range(4) for one in attacker.ask(*study)))
+    more = [{"kind": "table1", "columns": ["cost"], "by": "ward"}, {"kind": "table1", "columns": ["cost", "hiv"], "by": "ward"}]
+    assert attacker.ask(*more, {**GAUSSIAN, "formula": "cost ~ sex + ward"})[-1]["reasons"] == ["too-many-cells"]
 
 
 def _solved(matrix: NDArray[np.float64], told: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ itself (memory.py); and the sets of hospitals. What passed the first counts as a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -74,8 +75,8 @@ class Asked:
 
     def _audited(self, label: str, question: dict[str, Any], before: list[Earlier]) -> list[Refusal]:
         """Why it may not be asked together with all of them; three rounds or two, where there is anything to look at."""
-        same = [one for one in before if one.answered and sorted(one.hospitals) == question["hospitals"]]
-        mine = [self._here(one) for one in same]
+        same = [self._here(one) for one in before if one.answered and sorted(one.hospitals) == question["hospitals"]]
+        mine = list({_asked(one): one for one in same}.values())
         question = question | {"case": self.case}
         asked = [question, *(one.question for one in mine)]
         if not audit.is_small(asked):
@@ -129,6 +130,12 @@ class Asked:
         if not one.answered and len(mine ^ theirs) >= self.hospitals_at_least:
             return []
         return [memory.OTHER_HOSPITALS.about(one.question["name"])]
+
+
+def _asked(one: Earlier) -> str:
+    """What was asked, by whatever name and in whichever project: asked again, it tells nothing more."""
+    question = {key: value for key, value in one.question.items() if key not in ("name", "case", "here")}
+    return json.dumps([question, {name: column.plain() for name, column in one.columns.items()}], sort_keys=True)
 
 
 def _nothing(_: list[float]) -> list[Refusal]:
