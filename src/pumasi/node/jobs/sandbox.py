@@ -177,7 +177,8 @@ class Sandbox:
     def _wait(self, descriptor: int, event: int, *, until: float) -> None:
         poll = select.poll()
         poll.register(descriptor, event)
-        if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+        left = until - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):  # what is there already is late as well
             self.stop("call")
             raise self.ended()
 
