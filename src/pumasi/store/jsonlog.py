@@ -43,5 +43,4 @@ def start_logging(path: Path, party: str) -> None:
     handler.setFormatter(_Lines(party))
     threading.excepthook = _log_thread
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "uvicorn.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
